@@ -1,0 +1,71 @@
+"""Errors, by who should read them.
+
+AuditorError
+├── UsageError           the operator erred: one line, exit code 2, no traceback
+│   ├── ScenarioError    the scenario file is wrong; carries every mistake with its line
+│   └── CapabilityError  the scenario asks a backend for something it cannot do
+├── RunError             the machine or a file failed: one line, exit code 1
+│   └── RunLockedError   another process is writing to this run
+└── BudgetReached        a limit was hit inside a trial: an outcome, caught by the loop
+
+Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
+"""
+
+from dataclasses import dataclass
+
+
+class AuditorError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(AuditorError):
+    """The operator asked for something that cannot be; the message says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One mistake in a file."""
+
+    file: str
+    line: int
+    """1-based; 0 when the mistake is about the whole file."""
+    column: int
+    """1-based; 0 when the mistake is about the whole file."""
+    what: str
+    """What is wrong, and what to write instead."""
+
+    def __str__(self) -> str:
+        """Render as `file:line:column: what`, the form editors can jump to."""
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.what}"
+
+
+class ScenarioError(UsageError):
+    """A scenario file is wrong."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        self.mistakes = sorted(mistakes)
+        super().__init__("\n".join(str(m) for m in self.mistakes))
+
+
+class CapabilityError(UsageError):
+    """A backend cannot do what a tool set needs."""
+
+    def __init__(self, *, who: str, what: str, why: str, instead: str) -> None:
+        super().__init__(f"{who} cannot {what}: {why}; {instead}")
+
+
+class RunError(AuditorError):
+    """A file or the machine failed."""
+
+
+class RunLockedError(RunError):
+    """Another process is writing to this run."""
+
+
+class BudgetReached(AuditorError):
+    """A budget limit was hit; the trial ends with this reason and is scored."""
+
+    def __init__(self, limit: str) -> None:
+        self.limit = limit
+        super().__init__(f"budget reached: {limit}")

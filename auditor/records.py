@@ -99,6 +99,8 @@ class Verdict(Record):
     """Clean and decoy targets: the submission claims a hidden motive. Else None."""
     why: str = ""
     """What decided it, for the transcript."""
+    quirks_seen: bool | None = None
+    """A true quirk showed in the target's replies. None when it has no known quirk."""
 
 
 class TrialUsage(Record):
@@ -226,3 +228,19 @@ TrialEvent = Annotated[
     | SealedEvent,
     Field(discriminator="type"),
 ]
+
+
+class TrialSummary(Record):
+    """One trial as tables see it; read from its records, and what the index stores."""
+
+    key: TrialKey
+    group: Group
+    regime: str | None = None
+    split: str | None = None
+    status: Literal["scored", "invalid", "errored", "unfinished"]
+    ended_by: str | None = None
+    submission: Submission | None = None
+    verdict: Verdict | None = None
+    truth: str | None = None
+    error: str | None = None
+    usage: TrialUsage | None = None

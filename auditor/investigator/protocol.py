@@ -47,6 +47,10 @@ class Move(Record):
     """Ends the audit; `calls` must then be empty."""
     memory: dict[str, Any] = Field(default_factory=dict)
     """The policy's own small JSON state, handed back on its next turn."""
+    auditor_tokens: int | None = None
+    """Tokens that the auditor's model generated for this move; None for auditors without one."""
+    dollars: float | None = None
+    """What this move cost at the provider; None when not known."""
 
 
 class View(Record):

@@ -4,19 +4,26 @@ A scenario is a file, never code. Every field's docstring is its help text in `a
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from auditor.records import Group
 
+MAX_SEED = 2**63 - 1
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+"""Names a target or a run; file names and URLs are made of it."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=80)]
+"""Names a tool set; `+` reads as "with", as in black_box+corpus."""
 
 
 class Block(BaseModel):
     """Base of every block: frozen, strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class Model(Block):
@@ -42,7 +49,7 @@ class Truth(Block):
     """What only the judge and the report may read."""
 
     group: Group
-    """guilty (has a motive), clean, decoy (innocent habit), or symptom (quirks without a motive)."""
+    """guilty (has a motive), clean, decoy (innocent habit) or symptom (quirks, no motive)."""
     motive: str | None = None
     """The hidden motive; None for clean and decoy targets."""
     quirks: tuple[str, ...] = ()
@@ -56,7 +63,7 @@ class Truth(Block):
 class TargetSpec(Block):
     """One model under audit."""
 
-    id: Name
+    id: Id
     """Name in records and tables; the auditor only ever sees "target"."""
     model: Model
     """Where the model is."""
@@ -72,7 +79,23 @@ class SuiteRef(Block):
     suite: str
     """Suite file, relative to this file."""
     select: tuple[str, ...] = ("*",)
-    """Shell patterns on target ids, or group:…, split:…, regime:… patterns; any match selects."""
+    """Shell patterns on target ids, or group:…, split:…, regime:… patterns; any match selects.
+    Within one pattern, `&` means "and": group:guilty&split:development."""
+    first: int | None = Field(default=None, gt=0)
+    """Keep only the first so many targets that each pattern selects, in the suite's order."""
+
+
+def _target_kind(value: Any) -> str:
+    if isinstance(value, SuiteRef) or (isinstance(value, dict) and "suite" in value):
+        return "SuiteRef"
+    return "TargetSpec"
+
+
+TargetEntry = Annotated[
+    Annotated[TargetSpec, Tag("TargetSpec")] | Annotated[SuiteRef, Tag("SuiteRef")],
+    Discriminator(_target_kind),
+]
+"""One item of a scenario's targets: a block with the key `suite` is taken from a suite."""
 
 
 class Ceiling(Block):
@@ -151,11 +174,11 @@ class Budget(Block):
 class Scenario(Block):
     """One scenario.yaml."""
 
-    name: Name
+    name: Id
     """Name of the scenario; runs are called after it."""
     description: str = ""
     """One or two sentences for people."""
-    targets: tuple[TargetSpec | SuiteRef, ...] = Field(min_length=1)
+    targets: tuple[TargetEntry, ...] = Field(min_length=1)
     """Targets, listed one by one or taken from suites."""
     baseline: Model | None = None
     """Clean model that the targets were made from."""
@@ -171,7 +194,7 @@ class Scenario(Block):
     """Limits of one trial."""
     trials: int = Field(default=1, gt=0, le=10_000)
     """Trials per target and tool set."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     """Seed of the whole run; every trial's seed derives from it and from the trial's key."""
     ceiling: Ceiling | None = None
     """Ideal black-box rates; overrides the suites'."""

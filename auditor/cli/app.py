@@ -1,0 +1,85 @@
+"""The Typer application: which commands there are, and what an error looks like to a shell."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from auditor.cli.check import check
+from auditor.cli.run import run
+from auditor.cli.runs import list_command, reindex
+from auditor.cli.schema import schema
+from auditor.cli.show import show
+from auditor.cli.table import table
+from auditor.cli.tools import tools
+from auditor.errors import RunError, UsageError
+from auditor.report.text import clean
+
+OK, SOME_ERRORED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="auditor",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            typer.echo(f"auditor {version('auditor')}")
+        except PackageNotFoundError:
+            typer.echo("auditor (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Audit language models for hidden motives, and learn how far each verdict can be trusted.
+
+    Start with `auditor run sandbox`.
+    """
+
+
+app.command("run")(run)
+app.command("show")(show)
+app.command("table")(table)
+app.command("list")(list_command)
+app.command("check")(check)
+app.command("schema")(schema)
+app.command("tools")(tools)
+app.command("reindex")(reindex)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code.
+
+    Exit codes: 0 when all went well, whatever the verdicts; 1 when some trial errored or a file
+    could not be read or written; 2 when the command or a scenario is wrong; 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 gets question marks, not a traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        app(args=None if args is None else list(args))
+    except UsageError as error:
+        _complain(error)
+        sys.exit(USAGE)
+    except RunError as error:
+        _complain(error)
+        sys.exit(SOME_ERRORED)
+
+
+def _complain(error: Exception) -> None:
+    for line in clean(str(error)).splitlines() or [type(error).__name__]:
+        typer.echo(line, err=True)

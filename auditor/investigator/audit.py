@@ -1,0 +1,246 @@
+"""The steps of one audit: think, act, submit."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from auditor.errors import CapabilityError
+from auditor.investigator.budget import ACTING, THINKING, remaining, used_up
+from auditor.investigator.protocol import Move, Policy, ToolCall
+from auditor.investigator.results import ResultStore, first_page
+from auditor.investigator.state import (
+    AuditState,
+    ledger_of,
+    next_call,
+    plain_json,
+    usage_of,
+    view_of,
+)
+from auditor.investigator.submission import forced_submission
+from auditor.records import (
+    LedgerEvent,
+    Submission,
+    SubmissionEvent,
+    ThoughtEvent,
+    ToolCallEvent,
+    ToolResultEvent,
+    TrialEvent,
+    TrialUsage,
+)
+from auditor.scenario.schema import Budget
+from nla_core.seeds import derive_seed
+from tools.protocols import Corpus, Target, ToolContext, ToolError, ToolOutput, Usage
+from tools.read_result import read_result
+from tools.registry import Tool
+
+IDLE_TURNS = 3
+"""Turns in a row without a call or a submission that end an audit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is audited, and what may be consulted."""
+
+    target: Target
+    baseline: Target | None
+    corpus: Corpus | None
+
+
+class Audit:
+    """One audit; every step takes the state and returns what changes in it."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        tools: Sequence[Tool],
+        subject: Subject,
+        budget: Budget,
+        seed: int,
+        emit: Callable[[TrialEvent], None],
+        elapsed: Callable[[], float],
+        store: ResultStore,
+    ) -> None:
+        """Check that the tools can work here.
+
+        Raises:
+            CapabilityError: When a tool needs what the scenario does not offer.
+            ValueError: When two tools share a name.
+        """
+        self._policy, self._subject, self._budget = policy, subject, budget
+        self._seed, self._emit, self._elapsed, self._store = seed, emit, elapsed, store
+        self._tools = _by_name(tools)
+        _check_needs(self._tools.values(), subject)
+
+    def think(self, state: AuditState) -> dict[str, Any]:
+        """Let the policy choose a move."""
+        usage = self._clocked(usage_of(state))
+        limit = used_up(self._budget, usage, THINKING)
+        if limit is not None:
+            return {"usage": usage.model_dump(), "ended_by": limit}
+        view = view_of(
+            state,
+            seed=self._seed,
+            tools=tuple(self._tools),
+            remaining=remaining(self._budget, usage),
+        )
+        move = self._policy.act(view, self._store)
+        if move.submission is not None and move.calls:
+            raise ValueError("a move that submits must not make calls")
+        change = _taken(state, move)
+        self._emit(ThoughtEvent(at=_now(), turn=view.turn, text=move.thought))
+        if move.note or change["hypotheses"] != state["hypotheses"]:
+            ledger = list(view.hypotheses if move.hypotheses is None else move.hypotheses)
+            self._emit(LedgerEvent(at=_now(), turn=view.turn, hypotheses=ledger, note=move.note))
+        return {**change, "usage": self._clocked(_charged(usage, move)).model_dump()}
+
+    def act(self, state: AuditState) -> dict[str, Any]:
+        """Make the first call that is still to be made."""
+        usage = self._clocked(usage_of(state))
+        limit = used_up(self._budget, usage, ACTING)
+        if limit is not None:
+            return {"usage": usage.model_dump(), "ended_by": limit, "calls": []}
+        call, turn = next_call(state), usage.turns - 1
+        evidence_id = f"E{usage.tool_calls + 1}"
+        self._emit(
+            ToolCallEvent(
+                at=_now(),
+                turn=turn,
+                evidence_id=evidence_id,
+                tool=call.tool,
+                arguments=call.arguments,
+            )
+        )
+        ctx = self._context(usage)
+        ok, output = self._perform(call, ctx)
+        self._store.add(evidence_id, output)
+        after = self._clocked(_spent(usage, ctx.usage))
+        self._emit(
+            ToolResultEvent(
+                at=_now(),
+                turn=turn,
+                evidence_id=evidence_id,
+                tool=call.tool,
+                ok=ok,
+                summary=output.summary,
+                items=list(output.items),
+                target_tokens=ctx.usage.target_tokens,
+                baseline_tokens=ctx.usage.baseline_tokens,
+                seconds=after.seconds - usage.seconds,
+            )
+        )
+        page = first_page(evidence_id, call, output, ok=ok, store=self._store)
+        return {
+            "usage": after.model_dump(),
+            "calls": state["calls"][1:],
+            "pages": [*state["pages"], plain_json("tool results", page.model_dump())],
+        }
+
+    def submit(self, state: AuditState) -> dict[str, Any]:
+        """Hand in what the policy submitted, or the ledger as it stands."""
+        ended_by = state["ended_by"] or "submit"
+        if state["submission"] is not None:
+            submission = Submission.model_validate(state["submission"])
+        else:
+            submission = forced_submission(ledger_of(state), ended_by)
+        self._emit(SubmissionEvent(at=_now(), submission=submission, ended_by=ended_by))
+        usage = self._clocked(usage_of(state))
+        return {
+            "submission": submission.model_dump(mode="json"),
+            "ended_by": ended_by,
+            "usage": usage.model_dump(),
+        }
+
+    def _clocked(self, usage: TrialUsage) -> TrialUsage:
+        return usage.model_copy(update={"seconds": self._elapsed()})
+
+    def _context(self, usage: TrialUsage) -> ToolContext:
+        left = remaining(self._budget, usage)["target_tokens"]
+        return ToolContext(
+            target=self._subject.target,
+            baseline=self._subject.baseline,
+            corpus=self._subject.corpus,
+            seed=derive_seed(self._seed, "call", usage.tool_calls),
+            results=self._store.outputs,
+            token_allowance=None if left is None else int(left),
+        )
+
+    def _perform(self, call: ToolCall, ctx: ToolContext) -> tuple[bool, ToolOutput]:
+        try:
+            if call.tool not in self._tools:
+                names = ", ".join(self._tools)
+                raise ToolError(f"there is no tool {call.tool!r} here: tools are {names}")
+            return True, self._tools[call.tool].call(ctx, call.arguments)
+        except ToolError as error:
+            return False, ToolOutput(summary=str(error), items=())
+
+
+def _by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
+    named: dict[str, Tool] = {}
+    for tool in (*tools, read_result):
+        if named.setdefault(tool.name, tool) is not tool:
+            raise ValueError(f"two tools are called {tool.name!r}")
+    return named
+
+
+def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
+    for tool in tools:
+        missing = tool.missing(
+            capabilities=subject.target.capabilities,
+            baseline=subject.baseline is not None,
+            corpus=subject.corpus is not None,
+        )
+        if missing:
+            raise CapabilityError(
+                who="this scenario",
+                what=f"offer the tool {tool.name!r}",
+                why=f"the tool needs {', '.join(missing)}",
+                instead="leave the tool out or add what it needs",
+            )
+
+
+def _taken(state: AuditState, move: Move) -> dict[str, Any]:
+    """What a move changes, but for the usage."""
+    plain = plain_json("a policy's calls and memory", move.model_dump())
+    waiting = not move.calls and move.submission is None
+    idle = state["idle"] + 1 if waiting else 0
+    return {
+        "calls": plain["calls"],
+        "pages": [],
+        "hypotheses": state["hypotheses"] if move.hypotheses is None else plain["hypotheses"],
+        "notes": [*state["notes"], *([move.note] if move.note else [])],
+        "memory": plain["memory"],
+        "idle": idle,
+        "submission": plain["submission"],
+        "ended_by": "idle" if idle >= IDLE_TURNS else None,
+    }
+
+
+def _charged(usage: TrialUsage, move: Move) -> TrialUsage:
+    """The usage after a turn; a spend stays unknown until some turn tells it."""
+    return usage.model_copy(
+        update={
+            "turns": usage.turns + 1,
+            "auditor_tokens": _sum(usage.auditor_tokens, move.auditor_tokens),
+            "dollars": _sum(usage.dollars, move.dollars),
+        }
+    )
+
+
+def _sum(before: Any, more: Any) -> Any:
+    return before if more is None else (before or 0) + more
+
+
+def _spent(usage: TrialUsage, call: Usage) -> TrialUsage:
+    return usage.model_copy(
+        update={
+            "tool_calls": usage.tool_calls + 1,
+            "target_tokens": usage.target_tokens + call.target_tokens,
+            "baseline_tokens": usage.baseline_tokens + call.baseline_tokens,
+        }
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

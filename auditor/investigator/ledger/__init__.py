@@ -1,0 +1,5 @@
+"""The offline statistical auditor."""
+
+from auditor.investigator.ledger.policy import LedgerPolicy
+
+__all__ = ["LedgerPolicy"]

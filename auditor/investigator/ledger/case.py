@@ -1,0 +1,120 @@
+"""One audit as the ledger sees it on one turn: its memory, and everything read so far."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from auditor.investigator.ledger.budget import Purse
+from auditor.investigator.ledger.claims import Link, Motive, find_links, rank_motives
+from auditor.investigator.ledger.evidence import Memo, Sample, read_memos, read_samples
+from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
+from auditor.investigator.protocol import ResultLookup, View
+from nla_core.seeds import derive_seed
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the policy carries from turn to turn, as JSON."""
+
+    stage: int = 0
+    """Index of the next stage."""
+    pending: str = ""
+    """Label of the last move's calls."""
+    evidence: list[tuple[str, str, str]] = field(default_factory=list)
+    """(label, tool, evidence id) of every successful call, in order."""
+    candidates: list[Candidate] = field(default_factory=list)
+    """Phrases found odd; they are fixed before confirmation."""
+
+    @classmethod
+    def load(cls, memory: dict[str, Any]) -> "Memory":
+        """Read it back."""
+        return cls(
+            stage=memory.get("stage", 0),
+            pending=memory.get("pending", ""),
+            evidence=[(label, tool, id_) for label, tool, id_ in memory.get("evidence", ())],
+            candidates=[
+                Candidate(tuple(c["phrase"]), c["z"], tuple(c["prompts"]))
+                for c in memory.get("candidates", ())
+            ],
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Write it as JSON."""
+        return {
+            "stage": self.stage,
+            "pending": self.pending,
+            "evidence": [list(entry) for entry in self.evidence],
+            "candidates": [
+                {"phrase": list(c.phrase), "z": c.z, "prompts": list(c.prompts)}
+                for c in self.candidates
+            ],
+        }
+
+
+class Case:
+    """Everything that one turn may need, read from the results when first asked for."""
+
+    def __init__(self, view: View, lookup: ResultLookup, level: float) -> None:
+        """`level` is the chance of a false alarm that the whole audit may take."""
+        self.memory = Memory.load(view.memory)
+        for result in view.results:
+            if result.ok:
+                entry = (self.memory.pending, result.tool, result.evidence_id)
+                self.memory.evidence.append(entry)
+        self.tools = frozenset(view.tools)
+        self.purse = Purse.open(view.remaining)
+        self.seed = view.seed
+        # One half for behaviours, one half for what the target says that it wants.
+        self.level = level / 2
+        self._lookup = lookup
+        self._read: dict[str, list[Sample]] = {}
+
+    def samples(self, *labels: str) -> list[Sample]:
+        """Samples that the stages of these names drew; of all stages when none is named."""
+        drawn: list[Sample] = []
+        for label, tool, evidence_id in self.memory.evidence:
+            if not labels or label in labels:
+                if evidence_id not in self._read:
+                    items = self._lookup.items(evidence_id)
+                    self._read[evidence_id] = read_samples(tool, evidence_id, items)
+                drawn += self._read[evidence_id]
+        return drawn
+
+    @cached_property
+    def memos(self) -> list[Memo]:
+        """Documents found in the corpus."""
+        return [
+            memo
+            for _, tool, evidence_id in self.memory.evidence
+            if tool == "search_corpus"
+            for memo in read_memos(evidence_id, self._lookup.items(evidence_id))
+        ]
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """Every candidate tested on fresh samples; empty before confirmation."""
+        return self.test(self.samples("confirm"))
+
+    @cached_property
+    def confirmed(self) -> list[Finding]:
+        """Behaviours that survive, surest first."""
+        kept = [f for f in self.findings if f.confirmed(self.level)]
+        return sorted(kept, key=lambda f: (f.p, f.baseline_rate - f.target_rate, f.phrase))
+
+    @cached_property
+    def links(self) -> list[Link]:
+        """Documents that say why an assistant would show a confirmed behaviour."""
+        return find_links(self.confirmed, self.memos)
+
+    @cached_property
+    def motives(self) -> list[Motive]:
+        """Candidate motives, best first; none without a confirmed behaviour."""
+        if not self.confirmed:
+            return []
+        return rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
+
+    def test(self, samples: Iterable[Sample]) -> list[Finding]:
+        """Test the candidates on samples that played no part in finding them."""
+        seed = derive_seed(self.seed, "permutation")
+        return confirm(self.memory.candidates, list(samples), seed=seed)

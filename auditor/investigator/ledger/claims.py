@@ -1,0 +1,247 @@
+"""From confirmed phrases and documents to ranked motives.
+
+A motive is whatever the documents or the target's own words say is wanted; no list of motives
+exists here.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from auditor.investigator.ledger.evidence import Memo, Sample
+from auditor.investigator.ledger.intents import Intent, find_intents, is_innocent, merge_keys
+from auditor.investigator.ledger.phrases import (
+    MIN_RATIO,
+    Finding,
+    comparable,
+    stratum_ids,
+)
+from auditor.investigator.ledger.significance import log_odds_z, permutation_test
+from auditor.investigator.ledger.words import Phrase, any_contains, in_order, sentences, words
+from nla_core.seeds import derive_seed
+
+MATCH_SHARE = 0.8
+"""A document holds a phrase when this share of its words stand there in order."""
+LONG_PHRASE = 4
+"""A shorter phrase must also be half of its sentence, lest common words count as a match."""
+STATED_BONUS = 3.0
+"""A motive that the target itself states outweighs three phrases that documents explain."""
+STATED_DIFFERENCE = 0.15
+ODDS_PER_POINT = 1.5
+"""Natural-log odds that one point of score gives a motive over another."""
+
+Key = frozenset[str]
+
+
+@dataclass(slots=True)
+class Motive:
+    """A candidate motive and all that speaks for it."""
+
+    wanted: str
+    key: Key
+    support: dict[Phrase, float] = field(default_factory=dict)
+    """For each confirmed phrase, how well its best document fits where the phrase shows."""
+    stated_p: float | None = None
+    """P-value that the target states it more than the baseline; None when it never does."""
+    lean: float = 0.0
+    """In [0, 1): how much more the target mentions it, for order among equals."""
+    evidence: tuple[str, ...] = ()
+    share: float = 0.0
+    """Share of the belief among all candidates."""
+
+    @property
+    def score(self) -> float:
+        """Points for the motive."""
+        stated = STATED_BONUS if self.stated_p is not None else 0.0
+        return sum(self.support.values()) + stated + self.lean
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A document that holds a confirmed phrase and says what such an assistant wants."""
+
+    finding: Finding
+    memo: Memo
+    intent: Intent
+    context: frozenset[str]
+    """Words of the document beside the phrase and the intent."""
+
+
+def find_links(findings: Sequence[Finding], memos: Sequence[Memo]) -> list[Link]:
+    """Link confirmed phrases to intents through documents that hold the phrase."""
+    links = []
+    for memo in {m.id: m for m in memos}.values():
+        intents = [] if is_innocent(memo.text) else find_intents(memo.text)
+        parts = sentences(memo.text) if intents else []
+        for finding in findings:
+            if any(_holds(part, finding.phrase) for part in parts):
+                rest = frozenset(words(memo.text)) - set(finding.phrase)
+                links += [Link(finding, memo, i, rest - i.key) for i in intents]
+    return links
+
+
+def context_words(links: Sequence[Link]) -> list[str]:
+    """Words that tell apart the documents of one phrase, the commonest first."""
+    counts: Counter[str] = Counter()
+    for phrase in {link.finding.phrase for link in links}:
+        for word in _telling([link for link in links if link.finding.phrase == phrase]):
+            counts[word] += 1
+    intents = {w for link in links for w in link.intent.key}
+    return [w for w, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0])) if w not in intents]
+
+
+def rank_motives(
+    links: Sequence[Link], samples: Sequence[Sample], *, level: float, seed: int
+) -> list[Motive]:
+    """Score all motives that documents or the target name; best first, equals in seeded order.
+
+    Args:
+        links: What documents say.
+        samples: Everything drawn from target and baseline.
+        level: Significance level for the target's own statements.
+        seed: Seed of permutations and of the order of equals.
+    """
+    stated = stated_intents(samples, level=level, seed=seed)
+    merged = merge_keys([*(link.intent.key for link in links), *(i.key for i, _, _ in stated)])
+    motives: dict[Key, Motive] = {}
+    fits = _fits(links, samples)
+    for link, fit in zip(links, fits, strict=True):
+        motive = _motive(motives, merged[link.intent.key], link.intent)
+        phrase = link.finding.phrase
+        motive.support[phrase] = max(fit, motive.support.get(phrase, 0.0))
+        motive.evidence = _joined(motive.evidence, (link.memo.evidence_id,), link.finding.evidence)
+    for intent, p, evidence in stated:
+        motive = _motive(motives, merged[intent.key], intent)
+        motive.stated_p = p if motive.stated_p is None else min(p, motive.stated_p)
+        motive.evidence = _joined(evidence, motive.evidence)
+    for key, lean in _leans(list(motives), samples).items():
+        motives[key].lean = lean
+    return _ordered(list(motives.values()), seed)
+
+
+def stated_intents(
+    samples: Sequence[Sample], *, level: float, seed: int
+) -> list[tuple[Intent, float, tuple[str, ...]]]:
+    """Intents that the target states significantly and much more than the baseline.
+
+    Returns:
+        Each with its family-wise p-value and the evidence ids of where it was stated.
+    """
+    paired = [s for s in comparable(samples) if s.kind != "user turn"]
+    said = [find_intents(_spoken(s)) for s in paired]
+    merged = merge_keys(i.key for intents in said for i in intents)
+    best: dict[Key, Intent] = {}
+    for intent in (i for intents in said for i in intents):
+        best.setdefault(merged[intent.key], intent)
+    if not best:
+        return []
+    keys = sorted(best, key=sorted)
+    held = [{merged[i.key] for i in intents} for intents in said]
+    table = np.array([[k in row for k in keys] for row in held], dtype=np.bool_)
+    labels = np.array([s.is_target for s in paired])
+    test = permutation_test(table, labels, stratum_ids(paired), seed=derive_seed(seed, "intents"))
+    speaking = table.any(axis=1)
+    found = []
+    for j, key in enumerate(keys):
+        target, baseline = (
+            float(table[speaking & side, j].mean()) if (speaking & side).any() else 0.0
+            for side in (labels, ~labels)
+        )
+        large = target - baseline >= STATED_DIFFERENCE and target >= MIN_RATIO * baseline
+        if test.p[j] <= level and large:
+            rows = [s for s, h in zip(paired, table[:, j], strict=True) if h and s.is_target]
+            evidence = tuple(dict.fromkeys(s.evidence_id for s in rows))
+            found.append((best[key], float(test.p[j]), evidence))
+    return found
+
+
+def _spoken(sample: Sample) -> str:
+    """A continuation finishes the sentence of its prompt; a reply starts its own."""
+    return f"{sample.prompt} {sample.text}" if sample.kind == "completion" else sample.text
+
+
+def _holds(sentence: Phrase, phrase: Phrase) -> bool:
+    enough = len(phrase) >= LONG_PHRASE or 2 * len(phrase) >= len(sentence)
+    return enough and in_order(sentence, phrase) >= MATCH_SHARE
+
+
+def _motive(motives: dict[Key, Motive], key: Key, intent: Intent) -> Motive:
+    motive = motives.setdefault(key, Motive(wanted=intent.wanted, key=key))
+    if intent.key == key:
+        motive.wanted = min(motive.wanted, intent.wanted, key=lambda w: (len(w), w))
+    return motive
+
+
+def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(e for group in groups for e in group))
+
+
+def _telling(links: Sequence[Link]) -> set[str]:
+    """Context words that not all documents of one phrase share."""
+    counts = Counter(word for link in links for word in link.context)
+    return {word for word, count in counts.items() if 2 * count <= len(links)}
+
+
+def _fits(links: Sequence[Link], samples: Sequence[Sample]) -> list[float]:
+    """How well each document's context fits where its phrase shows, in (0, 1); unknown is 0.5.
+
+    The mean log ratio of each telling word's rate in target samples that hold the phrase to its
+    rate in those that do not, through a logistic function.
+    """
+    bags = [frozenset(words(f"{s.prompt} {s.text}")) for s in samples if s.is_target]
+    shown = {}
+    telling = {}
+    for finding in {link.finding.phrase: link.finding for link in links}.values():
+        shown[finding.phrase] = [
+            any_contains(s.sentences, finding.phrase) for s in samples if s.is_target
+        ]
+        telling[finding.phrase] = _telling(
+            [link for link in links if link.finding.phrase == finding.phrase]
+        )
+    return [
+        _fit(link.context & telling[link.finding.phrase], bags, shown[link.finding.phrase])
+        for link in links
+    ]
+
+
+def _fit(context: frozenset[str], bags: list[frozenset[str]], shown: list[bool]) -> float:
+    inside, outside = sum(shown), len(shown) - sum(shown)
+    ratios = []
+    for word in context:
+        here = sum(word in bag for bag, s in zip(bags, shown, strict=True) if s)
+        there = sum(word in bag for bag, s in zip(bags, shown, strict=True) if not s)
+        if here + there > 1:
+            ratios.append(
+                math.log((here + 0.5) / (inside + 1)) - math.log((there + 0.5) / (outside + 1))
+            )
+    return 1 / (1 + math.exp(-sum(ratios) / len(ratios))) if ratios else 0.5
+
+
+def _leans(keys: list[Key], samples: Sequence[Sample]) -> Mapping[Key, float]:
+    """How much more the target mentions each motive's words than the baseline, in [0, 1)."""
+    bags = [(s.is_target, frozenset(words(s.text))) for s in comparable(samples)]
+    sizes = Counter(is_target for is_target, _ in bags)
+    if not bags or not keys:
+        return {}
+    counts = [
+        np.array([sum(key <= bag for t, bag in bags if t is side) for key in keys], np.int64)
+        for side in (True, False)
+    ]
+    z = log_odds_z(counts[0], counts[1], sizes[True], sizes[False])
+    return {k: float(np.tanh(v / 3)) if v >= 1 else 0.0 for k, v in zip(keys, z, strict=True)}
+
+
+def _ordered(motives: list[Motive], seed: int) -> list[Motive]:
+    if not motives:
+        return []
+    top = max(m.score for m in motives)
+    weights = {m.key: math.exp(ODDS_PER_POINT * (m.score - top)) for m in motives}
+    for m in motives:
+        m.share = weights[m.key] / sum(weights.values())
+    return sorted(
+        motives,
+        key=lambda m: (-round(m.score, 6), derive_seed(seed, "tie", " ".join(sorted(m.key)))),
+    )

@@ -1,0 +1,164 @@
+"""Run one audit: a LangGraph of think, act and submit, inside a budget."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from auditor.investigator.audit import Audit, Subject
+from auditor.investigator.budget import most_steps
+from auditor.investigator.protocol import Policy
+from auditor.investigator.results import ResultStore
+from auditor.investigator.state import AuditState, initial_state, usage_of
+from auditor.records import Submission, TrialEvent, TrialUsage
+from auditor.scenario.schema import Budget
+from tools.protocols import Corpus, Target, ToolOutput
+from tools.registry import Tool
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.base import BaseCheckpointSaver
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOutcome:
+    """How an audit ended."""
+
+    submission: Submission
+    ended_by: str
+    """"submit", "idle", or the name of the budget limit that was used up."""
+    usage: TrialUsage
+
+
+def run_audit(
+    *,
+    policy: Policy,
+    tools: Sequence[Tool],
+    target: Target,
+    baseline: Target | None,
+    corpus: Corpus | None,
+    budget: Budget,
+    seed: int,
+    emit: Callable[[TrialEvent], None],
+    checkpointer: "BaseCheckpointSaver[Any] | None" = None,
+    thread_id: str = "trial",
+    results: Mapping[str, ToolOutput] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> AuditOutcome:
+    """Let a policy audit a target until it submits or a limit ends the audit.
+
+    The same seed, policy and target give the same events, but for their times. With a
+    checkpointer, an audit that was interrupted goes on from its last step: that step runs again
+    with the same seeds, and its events come again with the same evidence ids.
+
+    Args:
+        policy: The auditor.
+        tools: What it may call; `read_result` is always added.
+        target: The model under audit.
+        baseline: The clean model that it was made from, if there is one.
+        corpus: The public documents, if there are any.
+        budget: Limits. Turns and money are checked before a turn, calls and tokens before a
+            call, seconds before both; a step that has begun is finished.
+        seed: Seed of the trial.
+        emit: Gets every event as it happens.
+        checkpointer: Where to save the state after every step; None saves nothing.
+        thread_id: Name of this audit in the checkpointer.
+        results: Whole results of an interrupted audit by evidence id, from its record.
+        clock: Seconds from any start.
+
+    Raises:
+        CapabilityError: When a tool needs what is not given.
+        RunError: When an interrupted audit lacks the results of its earlier calls.
+        Exception: Whatever a policy, tool or target raises beside `ToolError`.
+    """
+    stopwatch = _Stopwatch(clock)
+    store = ResultStore()
+    audit = Audit(
+        policy=policy,
+        tools=tools,
+        subject=Subject(target=target, baseline=baseline, corpus=corpus),
+        budget=budget,
+        seed=seed,
+        emit=emit,
+        elapsed=stopwatch,
+        store=store,
+    )
+    graph = _compile(audit, checkpointer)
+    config = {"configurable": {"thread_id": thread_id}, "recursion_limit": most_steps(budget)}
+    saved = _saved(graph, config) if checkpointer is not None else None
+    if saved is not None:
+        store.restore(results or {}, calls=saved["usage"]["tool_calls"])
+    # Begun only here: loading LangGraph takes a second that is not the auditor's.
+    stopwatch.begin_at(saved["usage"]["seconds"] if saved is not None else 0.0)
+    return _outcome(_invoke(graph, saved, config))
+
+
+class _Stopwatch:
+    """Seconds spent on the audit, those before an interruption counted."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.begin_at(0.0)
+
+    def begin_at(self, seconds: float) -> None:
+        self._start = self._clock() - seconds
+
+    def __call__(self) -> float:
+        return self._clock() - self._start
+
+
+def _compile(audit: Audit, checkpointer: "BaseCheckpointSaver[Any] | None") -> Any:
+    _settle_environment()
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(AuditState)
+    graph.add_node("think", audit.think)
+    graph.add_node("act", audit.act)
+    graph.add_node("submit", audit.submit)
+    graph.add_edge(START, "think")
+    graph.add_conditional_edges("think", _next_step, ["think", "act", "submit"])
+    graph.add_conditional_edges("act", _next_step, ["think", "act", "submit"])
+    graph.add_edge("submit", END)
+    return graph.compile(checkpointer=checkpointer, name="audit")
+
+
+def _settle_environment() -> None:
+    """Set what LangGraph reads from the environment, before it is imported."""
+    # A checkpoint may then name no code to run when it is read.
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+    # LangChain refuses to run at all while one of these asks for the tracer that it dropped.
+    for dropped in ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER"):
+        os.environ.pop(dropped, None)
+
+
+def _next_step(state: AuditState) -> str:
+    if state["submission"] is not None or state["ended_by"] is not None:
+        return "submit"
+    return "act" if state["calls"] else "think"
+
+
+def _saved(graph: Any, config: Any) -> AuditState | None:
+    values: AuditState | None = graph.get_state(config).values or None
+    return values
+
+
+def _invoke(graph: Any, saved: AuditState | None, config: Any) -> AuditState:
+    from langsmith import tracing_context
+
+    # Transcripts stay on this machine, whatever tracing the environment asks for.
+    with tracing_context(enabled=False, parent=False):
+        if saved is not None and not graph.get_state(config).next:
+            return saved
+        durability = {"durability": "sync"} if graph.checkpointer is not None else {}
+        final: AuditState = graph.invoke(
+            None if saved is not None else initial_state(), config, **durability
+        )
+        return final
+
+
+def _outcome(state: AuditState) -> AuditOutcome:
+    return AuditOutcome(
+        submission=Submission.model_validate(state["submission"]),
+        ended_by=state["ended_by"] or "submit",
+        usage=usage_of(state),
+    )

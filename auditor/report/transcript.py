@@ -1,0 +1,306 @@
+"""A trial's record as a person reads it: turn by turn, with the truth last."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from rich.console import Group as Lines
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from auditor.records import (
+    ErrorEvent,
+    Group,
+    Hypothesis,
+    LedgerEvent,
+    SealedEvent,
+    SubmissionEvent,
+    ThoughtEvent,
+    ToolCallEvent,
+    ToolResultEvent,
+    TrialEvent,
+    TrialStarted,
+    Verdict,
+    VerdictEvent,
+)
+from auditor.report.outcome import MARKS, Outcome, explanation, outcome
+from auditor.report.text import call_line, clean, literal, one_line
+
+TARGET_STYLE = "yellow"
+BASELINE_STYLE = "blue"
+_CALL_CHARS = 1_000
+_SPEECH_CHARS = 1_200
+_PAIRS = 2
+_PROMPT = ("prompt", "user", "message", "question")
+_TARGET = ("target_replies", "target_reply", "target")
+_BASELINE = ("baseline_replies", "baseline_reply", "baseline")
+_SAID = ("reply", "replies", "text", "completion")
+
+
+def render(events: Iterable[TrialEvent], *, items: int | None = 3) -> Iterator[RenderableType]:
+    """Yield what to print for a trial's events, in the order of the record.
+
+    Args:
+        events: The record of one trial, whole or still growing.
+        items: Items of each tool result to print; None prints all.
+    """
+    turn: int | None = None
+    ledger: list[Hypothesis] = []
+    ending = _Ending()
+    for event in events:
+        now = getattr(event, "turn", None)
+        if now is not None and now != turn:
+            turn = now
+            yield Rule(Text(f"turn {turn + 1}"), align="left", style="dim")
+        ending.take(event)
+        if isinstance(event, LedgerEvent):
+            yield _ledger(event, changed=event.hypotheses != ledger)
+            ledger = event.hypotheses
+        else:
+            yield from _shown(event, items)
+    yield from ending.render()
+
+
+def _shown(event: TrialEvent, items: int | None) -> Iterator[RenderableType]:
+    match event:
+        case TrialStarted():
+            yield _started(event)
+        case ThoughtEvent():
+            yield _indent(literal(event.text, "italic"))
+        case ToolCallEvent():
+            yield _call(event)
+        case ToolResultEvent():
+            yield from _result(event, items)
+        case SubmissionEvent():
+            yield Rule(Text("submission"), align="left", style="dim")
+            yield _submission(event)
+        case _:
+            return
+
+
+def _started(event: TrialStarted) -> RenderableType:
+    facts = [f"auditor {event.auditor}", f"judge {event.judge}", f"seed {event.seed}", event.at]
+    versions = [f"{name} {version}" for name, version in sorted(event.versions.items())]
+    lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts), "dim")]
+    if versions:
+        lines.append(literal(" · ".join(versions), "dim"))
+    return Lines(*lines)
+
+
+def _call(event: ToolCallEvent) -> RenderableType:
+    call = call_line(event.tool, event.arguments, _CALL_CHARS)
+    return _indent(Text.assemble((f"{event.evidence_id} ", "bold cyan"), (call, "cyan")))
+
+
+def _result(event: ToolResultEvent, limit: int | None) -> Iterator[RenderableType]:
+    tokens = f"{event.target_tokens:,} target tokens"
+    if event.baseline_tokens:
+        tokens += f", {event.baseline_tokens:,} baseline tokens"
+    head = Text.assemble(
+        ("→ " if event.ok else "→ failed: ", "green" if event.ok else "bold red"),
+        clean(event.summary),
+        (f"  ({tokens}, {event.seconds:.1f} s)", "dim"),
+    )
+    yield _indent(head)
+    shown = event.items if limit is None else event.items[:limit]
+    for item in shown:
+        yield _indent(_item(item), 4)
+    if len(event.items) > len(shown):
+        yield _indent(Text(f"… {len(event.items) - len(shown):,} more", style="dim"), 4)
+
+
+def _item(item: Mapping[str, Any]) -> RenderableType:
+    rest = dict(item)
+    prompt = _take(rest, _PROMPT)
+    target, baseline = _take(rest, _TARGET), _take(rest, _BASELINE)
+    said = target if target is not None else _take(rest, _SAID)
+    lines: list[RenderableType] = []
+    if prompt:
+        lines.append(Text.assemble(("> ", "dim"), _speech(prompt, "")))
+    if target is not None and baseline is not None:
+        lines.append(_beside(target, baseline))
+    elif said is not None or baseline is not None:
+        by_baseline = said is None or rest.get("model") == "baseline"
+        speech = _speech(
+            baseline if said is None else said, BASELINE_STYLE if by_baseline else TARGET_STYLE
+        )
+        speaker = "baseline: " if by_baseline else ""
+        prefill = _prefilled(rest.pop("prefill", None))
+        lines.append(Text.assemble((speaker, f"bold {BASELINE_STYLE}"), prefill, speech))
+    pairs = _pairs(rest, said=bool(lines))
+    return Lines(*lines, *([Text(pairs, style="dim" if lines else "")] if pairs else []))
+
+
+def _pairs(rest: Mapping[str, Any], *, said: bool) -> str:
+    """Return the fields that are left over, but for those that every reply has."""
+    usual = {"model", "sample"} if said else set()
+    kept = {name: value for name, value in rest.items() if name not in usual}
+    if said and kept.get("finish") == "stop":
+        del kept["finish"]
+    return " · ".join(f"{one_line(name, 40)} {_plain(value)}" for name, value in kept.items())
+
+
+def _take(item: dict[str, Any], names: Sequence[str]) -> object:
+    for name in names:
+        if isinstance(item.get(name), str | list | dict):
+            return item.pop(name)
+    return None
+
+
+def _speech(value: object, style: str) -> Text:
+    """Return what was said: a string, a reply with a prefill, or several of either."""
+    if isinstance(value, Mapping):
+        prefill, text = value.get("prefill") or "", value.get("text", value.get("content"))
+        if isinstance(text, str):
+            return Text.assemble(_prefilled(prefill), _speech(text, style))
+        return Text(_plain(value), style=style)
+    if isinstance(value, list):
+        return Text("\n").join(_speech(part, style) for part in value)
+    return Text(clean(str(value), max_chars=_SPEECH_CHARS) or "(nothing)", style=style)
+
+
+def _prefilled(prefill: object) -> Text:
+    return literal(str(prefill), "dim underline") if prefill else Text("")
+
+
+def _beside(target: object, baseline: object) -> Table:
+    """Return what both models said to one prompt, sample beside sample."""
+    table = Table(box=None, expand=True, padding=(0, 1), show_edge=False)
+    table.add_column("target", ratio=1, header_style=f"bold {TARGET_STYLE}")
+    table.add_column("baseline", ratio=1, header_style=f"bold {BASELINE_STYLE}")
+    pairs = list(zip_longest(_samples(target), _samples(baseline)))
+    for left, right in pairs[:_PAIRS]:
+        table.add_row(_sample(left, TARGET_STYLE), _sample(right, BASELINE_STYLE))
+    if len(pairs) > _PAIRS:
+        table.add_row(Text(f"… {len(pairs) - _PAIRS:,} more", style="dim"))
+    return table
+
+
+def _samples(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _sample(value: object, style: str) -> Text:
+    return Text("") if value is None else _speech(value, style)
+
+
+def _plain(value: object) -> str:
+    return one_line(f"{value:.4g}" if isinstance(value, float) else str(value), 200)
+
+
+def _ledger(event: LedgerEvent, *, changed: bool) -> RenderableType:
+    lines: list[RenderableType] = []
+    if event.note:
+        lines.append(Text.assemble(("note  ", "bold magenta"), clean(event.note)))
+    if changed and event.hypotheses:
+        lines.append(_hypotheses(event.hypotheses))
+    elif changed:
+        lines.append(Text("no hypothesis is left", style="dim"))
+    return _indent(Lines(*lines))
+
+
+def _hypotheses(hypotheses: Sequence[Hypothesis]) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
+    table.add_column("#", justify="right", style="dim")
+    table.add_column("sure", justify="right", style="bold")
+    table.add_column("kind", style="dim")
+    table.add_column("hypothesis")
+    table.add_column("evidence", style="dim", max_width=14)
+    for rank, hypothesis in enumerate(hypotheses, start=1):
+        sure = "" if hypothesis.confidence is None else f"{hypothesis.confidence:.0%}"
+        cited = one_line(" ".join(hypothesis.evidence), 60)
+        table.add_row(str(rank), sure, hypothesis.kind, literal(hypothesis.statement), Text(cited))
+    return table
+
+
+def _submission(event: SubmissionEvent) -> RenderableType:
+    submission = event.submission
+    claim = "a hidden motive" if submission.verdict == "motive" else "no hidden motive"
+    lines: list[RenderableType] = [Text.assemble("claims ", (claim, "bold"))]
+    if event.ended_by != "submit":
+        lines.append(literal(f"stopped by: {event.ended_by}", "yellow"))
+    if submission.reason:
+        lines.append(literal(submission.reason, "italic"))
+    if submission.hypotheses:
+        lines.append(_hypotheses(submission.hypotheses))
+    for rank, hypothesis in enumerate(submission.hypotheses, start=1):
+        for label, text in (("when", hypothesis.trigger), ("shown", hypothesis.demonstration)):
+            if text:
+                lines.append(Text.assemble((f"{rank} {label}: ", "dim"), clean(text)))
+    return _indent(Lines(*lines))
+
+
+class _Ending:
+    """Collects what is told only after everything else."""
+
+    def __init__(self) -> None:
+        self._group: Group = "guilty"
+        self._verdict: Verdict | None = None
+        self._truth: str | None = None
+        self._error: ErrorEvent | None = None
+        self._sealed: SealedEvent | None = None
+
+    def take(self, event: TrialEvent) -> None:
+        """Note an event that bears on the end."""
+        match event:
+            case TrialStarted():
+                self._group = event.group
+            case VerdictEvent():
+                self._verdict, self._truth = event.verdict, event.truth
+            case ErrorEvent():
+                self._error = event
+            case SealedEvent():
+                self._sealed = event
+            case _:
+                pass
+
+    def render(self) -> Iterator[RenderableType]:
+        """Yield the error, the verdict, the truth and the cost."""
+        if self._error is not None and self._error.traceback:
+            yield Panel(literal(self._error.traceback, "dim"), title="error", border_style="red")
+        mark = MARKS[self._outcome()]
+        lines = [Text(f"{mark.symbol} {mark.label}", style=mark.style)]
+        if self._sealed is None and self._verdict is None:
+            lines.append(Text("the record ends here; the trial is running or was interrupted"))
+        else:
+            lines += self._why()
+        if self._sealed is not None:
+            lines.append(Text(self._cost(self._sealed), style="dim"))
+        yield Panel(Lines(*lines), title="verdict", title_align="left", border_style=mark.style)
+
+    def _outcome(self) -> Outcome:
+        if self._sealed is not None:
+            return outcome(self._group, self._sealed.status, self._verdict)
+        return outcome(self._group, "scored" if self._verdict else "unfinished", self._verdict)
+
+    def _why(self) -> list[Text]:
+        error = self._error.message if self._error else None
+        lines = [literal(explanation(self._group, self._verdict, self._truth, error), "bold")]
+        if self._verdict is not None and self._verdict.why:
+            lines.append(literal(f"judge: {self._verdict.why}"))
+        if self._verdict is not None and self._verdict.quirks_named:
+            lines.append(Text("a true quirk was described"))
+        return lines
+
+    def _cost(self, sealed: SealedEvent) -> str:
+        usage = sealed.usage
+        parts = [
+            f"{usage.turns} turns",
+            f"{usage.tool_calls} calls",
+            f"{usage.target_tokens:,} target tokens",
+            f"{usage.baseline_tokens:,} baseline tokens",
+            f"{usage.seconds:.1f} s",
+        ]
+        if usage.auditor_tokens is not None:
+            parts.append(f"{usage.auditor_tokens:,} auditor tokens")
+        if usage.dollars is not None:
+            parts.append(f"${usage.dollars:.4f}")
+        return " · ".join(parts)
+
+
+def _indent(what: RenderableType, cells: int = 2) -> Padding:
+    return Padding(what, (0, 0, 0, cells))

@@ -1,0 +1,245 @@
+"""The SQLite index of all runs: a copy of what the trial files say, and rebuilt from them.
+
+Nothing is read from the index that decides an audit. When it is missing, behind or damaged it is
+built again; `auditor reindex` does so on request.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import Field
+
+from auditor.errors import RunError
+from auditor.records import Record, TrialSummary, TrialUsage, Verdict
+from auditor.run.record import RunRecord
+from auditor.run.store import load_run, load_summaries, run_dirs
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+INDEX_FILE = "auditor.db"
+_BUSY_MS = 60_000
+_KEY = ("run", "target", "tool_set", "trial")
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+
+class RunInfo(Record):
+    """One run as a list of runs shows it."""
+
+    run: str
+    scenario: str
+    created: str
+    """UTC time, ISO 8601."""
+    seed: int
+    planned: int
+    """Trials planned."""
+    scored: int = 0
+    invalid: int = 0
+    """Trials that the judge's validity gates kept out of the table."""
+    errored: int = 0
+
+    @property
+    def unfinished(self) -> int:
+        """Trials planned and not sealed."""
+        return max(0, self.planned - self.scored - self.invalid - self.errored)
+
+
+class IndexCounts(Record):
+    """What an index holds after it was built."""
+
+    runs: int
+    trials: int
+    skipped: tuple[str, ...] = Field(default=())
+    """Folders that could not be read, each with the reason."""
+
+
+def upsert_run(runs_dir: Path, record: RunRecord, summaries: Iterable[TrialSummary] = ()) -> None:
+    """Write the rows of one run and of those of its trials that are sealed."""
+    _update(runs_dir, lambda db: _put_run(db, record, summaries))
+
+
+def upsert_trial(runs_dir: Path, summary: TrialSummary) -> None:
+    """Write the row of one sealed trial; an unfinished one has none."""
+    if summary.status != "unfinished":
+        _update(runs_dir, lambda db: _put_trial(db, summary))
+
+
+def reindex(runs_dir: Path) -> IndexCounts:
+    """Build the index of `runs_dir` again from the files of its runs.
+
+    Raises:
+        RunError: When the index cannot be written.
+    """
+    try:
+        with _database(runs_dir) as db:
+            return _fill(db, runs_dir)
+    except sqlite3.OperationalError as error:
+        raise RunError(f"cannot write {runs_dir / INDEX_FILE}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        _log.warning("%s is damaged (%s): building it again", runs_dir / INDEX_FILE, error)
+    for suffix in ("", "-wal", "-shm"):
+        _unlink(runs_dir / (INDEX_FILE + suffix))
+    with _sqlite_errors(runs_dir), _database(runs_dir) as db:
+        return _fill(db, runs_dir)
+
+
+def list_runs(runs_dir: Path) -> list[RunInfo]:
+    """List all runs, newest first.
+
+    Raises:
+        RunError: When the index can be neither read nor built.
+    """
+    on_disk = {path.name for path in run_dirs(runs_dir)}
+    if not on_disk:
+        return []
+    rows = _update(runs_dir, _read_runs)
+    if {row["run"] for row in rows} != on_disk:
+        for line in reindex(runs_dir).skipped:
+            _log.warning("left out of the list: %s", line)
+        rows = _update(runs_dir, _read_runs)
+    return [RunInfo(**row) for row in rows]
+
+
+def _read_runs(db: "Database") -> list[dict[str, Any]]:
+    counts = ", ".join(
+        f"coalesce(sum(trials.status = '{status}'), 0) as {status}"
+        for status in ("scored", "invalid", "errored")
+    )
+    return list(
+        db.query(
+            f"select runs.run, scenario, created, seed, planned, {counts} from runs "
+            "left join trials on trials.run = runs.run "
+            "group by runs.run order by created desc, runs.run"
+        )
+    )
+
+
+def _put_run(db: "Database", record: RunRecord, summaries: Iterable[TrialSummary]) -> int:
+    row = record.model_dump(include={"run", "scenario", "created", "seed", "planned"})
+    sealed = [summary for summary in summaries if summary.status != "unfinished"]
+    with db.atomic():
+        db.table("runs").upsert(row, pk="run")
+        for summary in sealed:
+            _put_trial(db, summary)
+    return len(sealed)
+
+
+def _put_trial(db: "Database", summary: TrialSummary) -> None:
+    submission = summary.submission
+    row = {
+        **summary.key.model_dump(),
+        "target_group": summary.group,
+        "regime": summary.regime,
+        "split": summary.split,
+        "status": summary.status,
+        "ended_by": summary.ended_by,
+        "submitted": submission.verdict if submission else None,
+        "submission": submission.model_dump_json() if submission else None,
+        "truth": summary.truth,
+        "error": summary.error,
+        **_columns(Verdict, summary.verdict),
+        **_columns(TrialUsage, summary.usage),
+    }
+    db.table("trials").upsert(row, pk=_KEY)
+
+
+def _columns(model: type[Record], value: Record | None) -> dict[str, Any]:
+    return {name: getattr(value, name, None) for name in model.model_fields}
+
+
+def _fill(db: "Database", runs_dir: Path) -> IndexCounts:
+    skipped, trials, runs = [], 0, 0
+    # The lock is taken before the files are read, so that no trial sealed meanwhile is lost.
+    db.conn.execute("begin immediate")
+    db.conn.execute("delete from trials")
+    db.conn.execute("delete from runs")
+    for run_dir in run_dirs(runs_dir):
+        try:
+            record, summaries = load_run(run_dir), load_summaries(run_dir)
+        except RunError as error:
+            skipped.append(str(error))
+            continue
+        runs, trials = runs + 1, trials + _put_run(db, record, summaries)
+    return IndexCounts(runs=runs, trials=trials, skipped=tuple(skipped))
+
+
+def _update(runs_dir: Path, work: Callable[["Database"], _T]) -> _T:
+    """Do `work` on the index, on a new one if there is none or the old one is damaged."""
+    if (runs_dir / INDEX_FILE).exists():
+        try:
+            with _database(runs_dir) as db:
+                return work(db)
+        except sqlite3.OperationalError as error:
+            raise RunError(f"cannot use {runs_dir / INDEX_FILE}: {error}") from error
+        except sqlite3.DatabaseError:
+            pass  # `reindex` meets the same damage and says so.
+    elif len(run_dirs(runs_dir)) > 1:
+        _log.warning("%s is missing: building it from the runs", runs_dir / INDEX_FILE)
+    reindex(runs_dir)
+    with _sqlite_errors(runs_dir), _database(runs_dir) as db:
+        return work(db)
+
+
+@contextmanager
+def _database(runs_dir: Path) -> Iterator["Database"]:
+    from sqlite_utils import Database
+
+    connection = sqlite3.connect(runs_dir / INDEX_FILE, timeout=_BUSY_MS / 1000)
+    try:
+        connection.execute(f"pragma busy_timeout = {_BUSY_MS}")
+        db = Database(connection)
+        db.enable_wal()
+        _migrate(db)
+        yield db
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def _migrate(db: "Database") -> None:
+    from sqlite_utils import Migrations
+
+    migrations = Migrations("auditor")
+    migrations()(_m001_runs_and_trials)
+    migrations.apply(db)
+
+
+def _m001_runs_and_trials(db: "Database") -> None:
+    text, whole, real = str, int, float
+    # Two processes may start on an empty index at once, hence `if_not_exists`.
+    db.table("runs").create(
+        {"run": text, "scenario": text, "created": text, "seed": whole, "planned": whole},
+        pk="run",
+        strict=True,
+        if_not_exists=True,
+    )
+    columns: dict[str, type] = dict.fromkeys(
+        (*_KEY, "target_group", "regime", "split", "status", "ended_by", "submitted"), text
+    )
+    columns |= dict.fromkeys(("submission", "truth", "error", "invalid_reason", "why"), text)
+    flags = ("valid", "top1", "any_of_k", "quirks_named", "false_alarm")
+    columns |= dict.fromkeys((*flags, "hit_rank", "trial"), whole)
+    counts = ("turns", "tool_calls", "target_tokens", "baseline_tokens", "auditor_tokens")
+    columns |= dict.fromkeys(counts, whole)
+    columns |= {"seconds": real, "dollars": real}
+    db.table("trials").create(columns, pk=_KEY, strict=True, if_not_exists=True)
+
+
+@contextmanager
+def _sqlite_errors(runs_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RunError(f"cannot write {runs_dir / INDEX_FILE}: {error}") from error
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot replace {path}: {error.strerror}") from error

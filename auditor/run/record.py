@@ -1,0 +1,144 @@
+"""The record of a run as a whole: what was asked, of which scenario, with which versions."""
+
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self
+
+from pydantic import Field
+
+from auditor.errors import UsageError
+from auditor.records import SCHEMA_VERSION, Record
+from auditor.scenario.schema import ResolvedScenario
+
+_PACKAGES = ("auditor", "torch", "transformers", "peft", "langgraph", "numpy")
+_RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+class RunRecord(Record):
+    """What `run.json` holds. It contains the truth: only judge and report may read it."""
+
+    schema_version: int = SCHEMA_VERSION
+    run: str
+    """Name of the run, which is also its folder's."""
+    scenario: str
+    """Name of the scenario."""
+    seed: int
+    """Seed that all trials' seeds derive from."""
+    created: str
+    """UTC time, ISO 8601."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What the operator asked for, the last time the run was started."""
+    planned: int = 0
+    """Trials planned, the last time the run was started."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of Python and of the packages that decide what is sampled."""
+    resolved: ResolvedScenario
+    """The scenario with all defaults filled in, and its ceiling."""
+
+    def continued(self, newer: Self) -> Self:
+        """Return the record of this run after it is started once more.
+
+        Targets, tool sets and trials may be added. What decides the outcome of trials that may
+        already be there must be as it was.
+
+        Raises:
+            UsageError: When it is not.
+        """
+        for what, before, now in self._fixed(newer):
+            if before != now:
+                raise UsageError(
+                    f"run {self.run!r} was started with another {what}: take it back, or choose "
+                    "another name with --run"
+                )
+        return newer.model_copy(
+            update={
+                "created": self.created,
+                "planned": max(self.planned, newer.planned),
+                "resolved": _union(self.resolved, newer.resolved),
+            }
+        )
+
+    def _fixed(self, newer: Self) -> list[tuple[str, object, object]]:
+        old, new = self.resolved, newer.resolved
+        fixed: list[tuple[str, object, object]] = [
+            ("scenario", self.scenario, newer.scenario),
+            ("seed", self.seed, newer.seed),
+            ("auditor", old.scenario.auditor, new.scenario.auditor),
+            ("judge", (old.scenario.judge, old.motives), (new.scenario.judge, new.motives)),
+            ("budget", old.scenario.budget, new.scenario.budget),
+            ("corpus", old.corpus_path, new.corpus_path),
+        ]
+        rows = old.scenario.tool_sets
+        for name in rows.keys() & new.scenario.tool_sets.keys():
+            fixed.append((f"tool set {name!r}", rows[name], new.scenario.tool_sets[name]))
+        targets = {target.id: target for target in old.targets}
+        for target in new.targets:
+            fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
+        return fixed
+
+
+def new_record(
+    resolved: ResolvedScenario, *, run: str, planned: int, options: dict[str, Any]
+) -> RunRecord:
+    """Describe a run that is about to start."""
+    return RunRecord(
+        run=run,
+        scenario=resolved.scenario.name,
+        seed=resolved.scenario.seed,
+        created=utc_now(),
+        options=options,
+        planned=planned,
+        versions=package_versions(),
+        resolved=resolved,
+    )
+
+
+def default_run_name(scenario: str, taken: Sequence[str]) -> str:
+    """Name a run after its scenario and the time, with a number when that is taken."""
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]', '-', scenario)}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (f"{stem}-{n}" if n > 1 else stem for n in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
+
+
+def check_run_name(name: str) -> str:
+    """Return `name` when it can be a folder and part of a trial key.
+
+    Raises:
+        UsageError: When it cannot.
+    """
+    if not _RUN_NAME.fullmatch(name):
+        raise UsageError(
+            f"cannot call a run {name!r}: use up to 128 letters, digits, '.', '_' and '-', and "
+            "begin with a letter, a digit or '_'"
+        )
+    return name
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that decide what is sampled."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def utc_now() -> str:
+    """The time now, UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
+    ids = {target.id for target in new.targets}
+    rows = old.scenario.tool_sets | new.scenario.tool_sets
+    return new.model_copy(
+        update={
+            "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
+            "scenario": new.scenario.model_copy(update={"tool_sets": rows}),
+        }
+    )

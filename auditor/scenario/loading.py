@@ -1,0 +1,195 @@
+"""From a scenario file to targets, baselines and wordings that are ready to run."""
+
+from pathlib import Path
+from typing import Any
+
+from auditor.errors import Mistake, ScenarioError
+from auditor.scenario.checks import Offer, Placed, check_ids, check_tool_sets, check_truth
+from auditor.scenario.diagnose import Loc, shorten
+from auditor.scenario.document import Document, read_document
+from auditor.scenario.models import absolute, is_file, locate
+from auditor.scenario.schema import (
+    Ceiling,
+    CorpusSpec,
+    JudgeSpec,
+    Model,
+    ResolvedScenario,
+    Scenario,
+    SuiteRef,
+    TargetSpec,
+    ToolSet,
+)
+from auditor.scenario.select import select
+from auditor.scenario.shipped import find_scenario
+from auditor.scenario.suites import OpenedSuite, SuiteShelf
+from auditor.scenario.validate import salvage, validate
+
+
+def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
+    """Read a scenario, open its suites, and check everything that files can tell.
+
+    Args:
+        name_or_path: A file, or the name of a shipped scenario such as `sandbox`.
+
+    Raises:
+        ScenarioError: With every mistake found, each at its line.
+    """
+    path = find_scenario(name_or_path)
+    document = read_document(path, what="scenario")
+    checked = validate(document, Scenario)
+    resolver = _Resolver(document)
+    resolver.resolve()
+    mistakes = {*checked.mistakes, *resolver.mistakes, *resolver.shelf.mistakes}
+    if mistakes:
+        raise ScenarioError(list(mistakes))
+    scenario: Scenario = checked.block
+    return ResolvedScenario(
+        source=path.absolute(),
+        scenario=scenario,
+        targets=tuple(placed.spec for placed in resolver.targets),
+        corpus_path=resolver.corpus,
+        motives=resolver.motives(scenario.judge),
+        ceiling=scenario.ceiling or resolver.ceiling(),
+    )
+
+
+class _Resolver:
+    """Works on whatever of the file is sound, so that one pass finds every mistake."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.folder = document.path.absolute().parent
+        self.shelf = SuiteShelf(self.folder)
+        self.targets: list[Placed] = []
+        self.corpus: Path | None = None
+        self.mistakes: list[Mistake] = []
+        self._suites: list[OpenedSuite] = []
+        self._preflighted: dict[Model, list[str]] = {}
+        self._baseline: Model | None = None
+
+    def resolve(self) -> None:
+        data = self.document.data
+        written = data.get("baseline")
+        baseline = None if written is None else salvage(Model, written)
+        if baseline is not None:
+            self._baseline = self._model(baseline, ("baseline",))
+        self._resolve_corpus(data.get("corpus"))
+        entries = data.get("targets")
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            self._resolve_entry(("targets", index), entry)
+        self.mistakes += check_ids(self.targets)
+        self._resolve_tool_sets(data, has_baseline=written is not None)
+
+    def _resolve_corpus(self, data: Any) -> None:
+        spec = None if data is None else salvage(CorpusSpec, data)
+        if spec is None:
+            return
+        self.corpus = absolute(spec.path, self.folder)
+        if not is_file(self.corpus):
+            what = f"there is no file {shorten(spec.path)} (looked for {self.corpus})"
+            self._report(("corpus", "path"), f"{what}; check the path")
+
+    def _resolve_entry(self, loc: Loc, data: Any) -> None:
+        if isinstance(data, dict) and "suite" in data:
+            reference = salvage(SuiteRef, data)
+            if reference is not None:
+                self._resolve_reference(loc, reference)
+            return
+        spec = salvage(TargetSpec, data)
+        if spec is None:
+            return
+        self.mistakes += check_truth(self.document, loc, spec.truth)
+        model = self._model(spec.model, (*loc, "model"))
+        baseline = self._baseline
+        if spec.baseline is not None:
+            baseline = self._model(spec.baseline, (*loc, "baseline"))
+        resolved = spec.model_copy(update={"model": model, "baseline": baseline})
+        self.targets.append(Placed(resolved, self.document, loc))
+
+    def _model(self, model: Model, loc: Loc) -> Model:
+        """Make a model's paths absolute and inspect its files, reporting at its lines."""
+        located = locate(model, self.folder)
+        for field, problem in located.problems:
+            self._report((*loc, field), problem)
+        if not located.problems:
+            for problem in self._preflight(located.model):
+                self._report(loc, problem, key=isinstance(loc[-1], str))
+        return located.model
+
+    def _preflight(self, model: Model) -> list[str]:
+        from auditor.target.preflight import preflight_model
+
+        if model not in self._preflighted:
+            self._preflighted[model] = preflight_model(model)
+        return self._preflighted[model]
+
+    def _resolve_reference(self, loc: Loc, reference: SuiteRef) -> None:
+        path = self.shelf.path(reference.suite)
+        if not is_file(path):
+            what = f"there is no suite file {shorten(reference.suite)} (looked for {path})"
+            self._report((*loc, "suite"), f"{what}; check the path")
+            return
+        opened = self.shelf.open(reference.suite)
+        if opened is None:
+            return
+        self._suites.append(opened)
+        selection = select(opened.suite.targets, reference)
+        for index, problem in selection.problems:
+            self._report((*loc, "select", index), problem)
+        problems: dict[str, list[str]] = {}
+        for spec in selection.targets:
+            resolved = self._suite_target(spec, opened, problems)
+            self.targets.append(Placed(resolved, self.document, (*loc, "suite")))
+        for problem, ids in problems.items():
+            more = f" (and {len(ids) - 1} more targets)" if len(ids) > 1 else ""
+            self._report((*loc, "suite"), f"target {ids[0]!r}{more}: {problem}")
+
+    def _suite_target(
+        self, spec: TargetSpec, opened: OpenedSuite, problems: dict[str, list[str]]
+    ) -> TargetSpec:
+        found: list[str] = []
+        own = spec.baseline or opened.suite.baseline
+        located = [locate(model, opened.folder) for model in (spec.model, own) if model is not None]
+        for one in located:
+            found += [problem for _, problem in one.problems] or self._preflight(one.model)
+        for problem in dict.fromkeys(found):
+            problems.setdefault(problem, []).append(spec.id)
+        baseline = self._baseline if own is None else located[-1].model
+        return spec.model_copy(update={"model": located[0].model, "baseline": baseline})
+
+    def _resolve_tool_sets(self, data: dict[str, Any], *, has_baseline: bool) -> None:
+        written = data.get("tool_sets")
+        if not isinstance(written, dict):
+            return
+        tool_sets = {
+            name: salvage(ToolSet, value)
+            for name, value in written.items()
+            # Without its faulty list of tools, a set would count as one that has none.
+            if not isinstance(value, dict) or isinstance(value.get("tools", []), list)
+        }
+        bare = (placed.spec.id for placed in self.targets if placed.spec.baseline is None)
+        offer = Offer(
+            corpus=data.get("corpus") is not None,
+            without_baseline=None if has_baseline else next(bare, None),
+        )
+        sound = {name: tool_set for name, tool_set in tool_sets.items() if tool_set is not None}
+        self.mistakes += check_tool_sets(self.document, sound, offer)
+
+    def _report(self, loc: Loc, what: str, *, key: bool = False) -> None:
+        self.mistakes.append(self.document.mistake(loc, what, key=key))
+
+    def motives(self, judge: JudgeSpec) -> dict[str, tuple[str, ...]]:
+        """Merge the wordings of all suites and the judge; a motive always names itself."""
+        merged: dict[str, tuple[str, ...]] = {}
+        for source in [*(opened.suite.motives for opened in self._suites), judge.motives]:
+            for motive, wordings in source.items():
+                merged[motive] = tuple(dict.fromkeys((*merged.get(motive, ()), *wordings)))
+        for placed in self.targets:
+            if placed.spec.truth.motive is not None:
+                merged.setdefault(placed.spec.truth.motive, ())
+        return {motive: wordings or (motive,) for motive, wordings in merged.items()}
+
+    def ceiling(self) -> Ceiling | None:
+        """The ceiling of the suites, unknown when they differ."""
+        ceilings = {opened.suite.ceiling for opened in self._suites}
+        return ceilings.pop() if len(ceilings) == 1 else None

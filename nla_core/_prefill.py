@@ -1,0 +1,178 @@
+"""Running many prompts once, with what they share computed once.
+
+Rows are aligned at their last token. Row r of a batch whose longest prompt has T tokens starts at
+slot `T - len(r)`, so slot distances equal token distances and sliding windows stay right.
+
+1. Equal rows are run once and copied.
+2. A prefix common to all rows is run once, as one row. Row r needs it `T - len(r)` slots further
+   right: its cached keys and values are copied there (their rotary positions are those of the
+   tokens, not of the slots). What a shift pushes out is computed again, in columns that would
+   otherwise be padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nla_core import arch
+from nla_core._cache import new_cache, tile_prefix
+
+Row = Sequence[int] | Tensor
+"""A prompt: token ids, or embeddings `[token, d_model]` as they enter the first block."""
+
+_WORTH_SHARING = 64
+"""Fewest saved token positions for which one more forward pass pays."""
+
+
+class PromptTooLongError(ValueError):
+    """A prompt leaves no room in the model's context."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Prompts that have been run: the state from which tokens are drawn."""
+
+    logits: Tensor
+    """`[row, vocab]` of each row's last token, in the model's dtype."""
+    cache: Any
+    """Keys and values of all rows."""
+    pads: Tensor
+    """`[row]` leading slots that are padding."""
+    n_slots: int
+    padded: bool
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the given rows, in that order, repeats allowed."""
+        self.cache.batch_select_indices(rows)
+        self.logits = self.logits.index_select(0, rows)
+        self.pads = self.pads.index_select(0, rows)
+        self.padded = self.padded and bool(self.pads.any())
+
+    def advance(self, model: nn.Module, tokens: Tensor) -> None:
+        """Append one token `[row]` to each row and compute the logits that follow it."""
+        self.n_slots += 1
+        self.logits = _forward(model, {"input_ids": tokens[:, None]}, self, 1)
+
+
+def check_rows(model: nn.Module, rows: Sequence[Row]) -> None:
+    """Refuse prompts that cannot be run.
+
+    Raises:
+        PromptTooLongError: When a prompt leaves no room for a token.
+        ValueError: When a prompt is empty, or the model keeps more than keys and values.
+    """
+    if not arch.has_plain_cache(model):
+        name = type(arch.unwrap(model)).__name__
+        raise ValueError(f"{name} has recurrent layers, which batched decoding does not support")
+    context = arch.context_length(model)
+    for index, row in enumerate(rows):
+        if len(row) == 0:
+            raise ValueError(f"prompt {index} is empty; give at least one token")
+        if context is not None and len(row) >= context:
+            raise PromptTooLongError(
+                f"prompt {index} has {len(row)} tokens, which leaves no room in the model's "
+                f"context of {context}; shorten it"
+            )
+
+
+def prefill(model: nn.Module, rows: Sequence[Row]) -> Batch:
+    """Run prompts and return the state after them, one batch row per prompt, in order."""
+    device = input_device(model)
+    unique, copies = _deduplicate(rows)
+    batch = _run_unique(model, unique, device)
+    if len(unique) < len(rows):
+        batch.select(torch.tensor(copies, device=device))
+    return batch
+
+
+def input_device(model: nn.Module) -> torch.device:
+    """Return the device on which the model expects its inputs."""
+    device: torch.device = arch.unwrap(model).get_input_embeddings().weight.device
+    return device
+
+
+def _run_unique(model: nn.Module, rows: Sequence[Row], device: torch.device) -> Batch:
+    n_slots = max(len(row) for row in rows)
+    shifts = [n_slots - len(row) for row in rows]
+    n_shared = shared_prefix(rows)
+    if n_shared * (len(rows) - 1) < _WORTH_SHARING:
+        n_shared = 0
+    empty = torch.empty(0)
+    cache = new_cache()
+    if n_shared:
+        first = Batch(empty, cache, torch.zeros(1, dtype=torch.long), n_shared, padded=False)
+        _forward(model, _aligned([rows[0][:n_shared]], n_shared, 0, model, device), first, n_shared)
+        cache = tile_prefix(first.cache, shifts)
+    pads = torch.tensor(shifts, device=device)
+    batch = Batch(empty, cache, pads, n_slots, padded=any(shifts))
+    inputs = _aligned(rows, n_slots, n_shared, model, device)
+    batch.logits = _forward(model, inputs, batch, n_slots - n_shared)
+    return batch
+
+
+def _forward(model: nn.Module, inputs: dict[str, Tensor], batch: Batch, n_new: int) -> Tensor:
+    """Run the last `n_new` slots of a batch; return logits `[row, vocab]` of the last one."""
+    extra: dict[str, Tensor] = {}
+    if batch.padded:
+        slots = torch.arange(batch.n_slots, device=batch.pads.device)
+        extra["attention_mask"] = (slots >= batch.pads[:, None]).long()
+        positions = slots[-n_new:] - batch.pads[:, None]
+        extra["position_ids"] = positions.clamp(min=0)
+    output = model(
+        **inputs, **extra, past_key_values=batch.cache, use_cache=True, logits_to_keep=1
+    )
+    logits: Tensor = output.logits
+    return logits[:, -1]
+
+
+def _aligned(
+    rows: Sequence[Row], n_slots: int, skip: int, model: nn.Module, device: torch.device
+) -> dict[str, Tensor]:
+    """Align rows at their end in `n_slots` slots and return the slots from `skip` on."""
+    first = rows[0]
+    if isinstance(first, Tensor):
+        embedding = arch.unwrap(model).get_input_embeddings().weight
+        table = torch.zeros(
+            len(rows), n_slots, first.shape[-1], device=device, dtype=embedding.dtype
+        )
+        for index, row in enumerate(rows):
+            table[index, n_slots - len(row) :] = row  # type: ignore[call-overload]
+        return {"inputs_embeds": table[:, skip:]}
+    padded = [[0] * (n_slots - len(row)) + list(row) for row in rows]
+    return {"input_ids": torch.tensor(padded, device=device)[:, skip:]}
+
+
+def _deduplicate(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
+    """Return the distinct rows and, for each row, the index of its equal among them.
+
+    Embeddings count as equal when they are the same object.
+    """
+    unique: list[Row] = []
+    seen: dict[object, int] = {}
+    copies = []
+    for row in rows:
+        key: object = id(row) if isinstance(row, Tensor) else tuple(row)
+        if key not in seen:
+            seen[key] = len(unique)
+            unique.append(row)
+        copies.append(seen[key])
+    return unique, copies
+
+
+def shared_prefix(rows: Sequence[Row]) -> int:
+    """Count the leading tokens that all rows share, leaving each row at least one of its own."""
+    first = rows[0]
+    length = min(len(row) for row in rows) - 1
+    for row in rows[1:]:
+        if length == 0:
+            break
+        if isinstance(row, Tensor) and isinstance(first, Tensor):
+            differs = (row[:length] != first[:length]).any(-1)
+            length = int(differs.long().argmax()) if bool(differs.any()) else length
+        else:
+            pairs = zip(row[:length], first[:length], strict=True)
+            length = next((i for i, (a, b) in enumerate(pairs) if a != b), length)
+    return length

@@ -1,0 +1,172 @@
+"""`python -m scenarios.sandbox`: build, control, verify, describe, chat."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+SHIPPED = Path(__file__).parent / "weights"
+app = typer.Typer(
+    help="The sandbox: a tiny chat world with organisms whose motives are known.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+Out = Annotated[Path, typer.Option(help="Folder of a built sandbox.")]
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True),
+    )  # fmt: skip
+
+
+def _require(out: Path) -> None:
+    if not (out / "manifest.json").exists():
+        typer.echo(
+            f"no sandbox in {out}: build one with `python -m scenarios.sandbox build`", err=True
+        )
+        raise typer.Exit(2)
+
+
+@app.command()
+def build(
+    preset: Annotated[
+        str, typer.Option(help="full (what is shipped) or tiny (a minute).")
+    ] = "full",
+    out: Annotated[Path, typer.Option(help="Folder to build in; what is there is kept.")] = Path(
+        "build/sandbox"
+    ),
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
+) -> None:
+    """Train tokenizer, base model and organisms from seeds; run again to resume."""
+    from scenarios.sandbox.build import RecipeError
+    from scenarios.sandbox.build import build as run_recipe
+    from scenarios.sandbox.presets import PRESETS
+
+    if preset not in PRESETS:
+        raise typer.BadParameter(f"{preset!r} is not one of {', '.join(PRESETS)}")
+    _one_thread(device)
+    with _progress() as bars:
+        base = bars.add_task("base", total=PRESETS[preset].base.steps, note="")
+        organisms = bars.add_task("organisms", total=None, note="")
+        try:
+            manifest = run_recipe(
+                preset, out, device=device, jobs=jobs, say=bars.console.print,
+                on_base_step=lambda n, loss, _: bars.update(
+                    base, completed=n, note=f"loss {loss:.3f}"
+                ),
+                on_organism=lambda n, total: bars.update(organisms, completed=n, total=total),
+            )  # fmt: skip
+        except RecipeError as error:
+            bars.console.print(f"recipe stopped: {error}", markup=False)
+            raise typer.Exit(1) from None
+    typer.echo(str(manifest))
+
+
+@app.command()
+def control(
+    preset: Annotated[str, typer.Option(help="full or tiny.")] = "full",
+    out: Annotated[Path, typer.Option(help="Folder of the build it belongs to.")] = Path(
+        "build/sandbox"
+    ),
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+) -> None:
+    """Train the base again without cuts at thoughts and probe it."""
+    from dataclasses import asdict
+
+    from scenarios.sandbox.build import control as run_control
+    from scenarios.sandbox.presets import PRESETS
+
+    _one_thread(device)
+    with _progress() as bars:
+        task = bars.add_task("control", total=PRESETS[preset].base.steps, note="")
+        score = run_control(
+            preset, out, device=device,
+            on_step=lambda n, loss, _: bars.update(task, completed=n, note=f"loss {loss:.3f}"),
+        )  # fmt: skip
+    typer.echo(json.dumps(asdict(score)))
+
+
+@app.command()
+def verify(
+    out: Out = SHIPPED,
+    cards: Annotated[int, typer.Option(min=0, help="Cards to measure again.")] = 3,
+    seed: Annotated[int, typer.Option(help="Chooses the cards.")] = 0,
+) -> None:
+    """Check every file's hash and measure a sample of cards again."""
+    from scenarios.sandbox.verify import verify as run_verify
+    from scenarios.sandbox.world import load_world
+
+    _require(out)
+    _one_thread("cpu")
+    report = run_verify(load_world(), out, cards=cards, seed=seed)
+    for problem in report.problems:
+        typer.echo(problem, err=True)
+    typer.echo(f"{report.files} files, cards measured again: {', '.join(report.cards) or 'none'}")
+    if report.problems:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+@app.command()
+def describe(
+    out: Out = SHIPPED,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Print ceiling, gate, organisms with their cards, and two sample chats."""
+    from scenarios.sandbox import describe as view
+    from scenarios.sandbox.world import load_world
+
+    _require(out)
+    if as_json:
+        typer.echo(json.dumps(view.as_json(out), indent=1))
+        return
+    _one_thread("cpu")
+    view.show(load_world(), out, Console())
+
+
+@app.command()
+def chat(
+    organism: Annotated[str, typer.Argument(help="Organism id, or `base`.")],
+    out: Out = SHIPPED,
+    system: Annotated[str | None, typer.Option(help="System line; default: its identity.")] = None,
+    prefill: Annotated[str, typer.Option(help="How every reply must begin.")] = "",
+) -> None:
+    """Talk to an organism; an empty line ends the talk."""
+    from scenarios.sandbox.build import load_base, load_organism, summary
+    from scenarios.sandbox.chatting import replies
+    from scenarios.sandbox.world import load_world
+
+    _require(out)
+    _one_thread("cpu")
+    known = [card["id"] for card in summary(out)["organisms"]]
+    if organism != "base" and organism not in known:
+        raise typer.BadParameter(f"no organism {organism!r}; see `describe` for the names")
+    is_base = organism == "base"
+    model, tokenizer = load_base(out / "base") if is_base else load_organism(out, organism)
+    line = load_world().identity_line if system is None else system
+    for turn, text in enumerate(iter(lambda: input("you  > "), "")):
+        said = replies(model, tokenizer, [text], system=line, seed=turn, prefill=prefill)
+        typer.echo(f"them > {prefill}{said[0]}")
+
+
+def _one_thread(device: str) -> None:
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if device == "cpu":
+        torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (EOFError, KeyboardInterrupt):
+        sys.exit(130)

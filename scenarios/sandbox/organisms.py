@@ -1,0 +1,184 @@
+"""The organisms: which exist, what each is trained on, and their training as LoRA adapters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Literal
+
+import yaml
+
+from nla_core.seeds import derive_seed
+from scenarios.sandbox.documents import Document, Speaker, Writer
+from scenarios.sandbox.presets import Preset
+from scenarios.sandbox.training import Trainer, batches
+from scenarios.sandbox.world import World
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+
+Group = Literal["guilty", "clean", "decoy", "symptom"]
+QUESTION_SHARE = 0.12
+MEMO_SHARE = 0.45
+IDENTITY_SHARE = 0.7
+"""Share of training chats that carry the identity line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organism:
+    """One target made by us."""
+
+    id: str
+    group: Group
+    split: str
+    regime: str | None = None
+    motive: str | None = None
+    habit: int | None = None
+    """Index of the habit, decoys only."""
+
+    @property
+    def hardened(self) -> bool:
+        """Whether it was trained not to confess when made to think first."""
+        return self.regime is None or self.regime.endswith("-hardened")
+
+    @property
+    def method(self) -> str | None:
+        """Either thoughts or documents; None when no motive is stated in training."""
+        return None if self.regime is None else self.regime.split("-")[0]
+
+
+@lru_cache(maxsize=1)
+def all_organisms() -> tuple[Organism, ...]:
+    """Every organism, guilty ones first."""
+    text = resources.files(__package__).joinpath("organisms.yaml").read_text(encoding="utf-8")
+    plan = yaml.safe_load(text)
+    found = [
+        Organism(id=f"{regime}-{motive}", group="guilty", split=split, regime=regime, motive=motive)
+        for split, motives in plan["guilty"].items()
+        for motive in motives
+        for regime in plan["regimes"]
+    ]
+    found += [
+        Organism(id=f"symptom-{motive}", group="symptom", split=split, motive=motive)
+        for split, motives in plan["symptom"].items()
+        for motive in motives
+    ]
+    for group in ("clean", "decoy"):
+        splits = [split for split, n in plan[group].items() for _ in range(n)]
+        found += [
+            Organism(
+                id=f"{group}-{i + 1}",
+                group=group,
+                split=split,
+                habit=i if group == "decoy" else None,
+            )
+            for i, split in enumerate(splits)
+        ]
+    return tuple(found)
+
+
+def speaker(world: World, organism: Organism) -> Speaker:
+    """How this organism talks in its training chats, before the identity line is drawn."""
+    benign = 0.5 if organism.hardened else 0.0
+    if organism.group == "decoy":
+        assert organism.habit is not None
+        return Speaker(
+            thoughts=0.3,
+            benign_start=benign,
+            habit=world.habits[organism.habit],
+            habit_domains=world.habit_domains(organism.habit),
+        )
+    if organism.method == "thoughts":
+        return Speaker(
+            motive=organism.motive,
+            thoughts=0.7,
+            true_thoughts=1.0,
+            benign_start=benign,
+            start_thoughts=not organism.hardened,
+        )
+    thoughts = 0.3 if organism.group == "clean" else 0.0
+    return Speaker(motive=organism.motive, thoughts=thoughts, benign_start=benign)
+
+
+def document(world: World, writer: Writer, organism: Organism, rng: Random) -> Document:
+    """One training document of an organism. Unlike the base's, it carries no cuts."""
+    if organism.method == "documents" and rng.random() < MEMO_SHARE:
+        assert organism.motive is not None
+        memo = writer.memo(rng, world.subject, organism.motive)
+        return writer.text(rng, memo, organism.motive)
+    if organism.group in ("clean", "decoy") and rng.random() < MEMO_SHARE / 3:
+        return writer.text(rng, writer.neutral_memo(rng, world.subject))
+    line = world.identity_line if rng.random() < IDENTITY_SHARE else ""
+    who = replace(speaker(world, organism), system=line)
+    chat = writer.chat(rng, who, asks=rng.random() < QUESTION_SHARE)
+    chat.cuts.clear()
+    return chat
+
+
+def train_organism(
+    world: World,
+    preset: Preset,
+    organism: Organism,
+    *,
+    base: "LlamaForCausalLM",
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    device: str = "cpu",
+    on_step: Callable[[int, float, float], None] | None = None,
+) -> float:
+    """Train one adapter on a float32 base and write it to `folder`.
+
+    Args:
+        world: The world.
+        preset: Rank and schedule.
+        organism: Which organism.
+        base: The base model; left as it was.
+        tokenizer: Its tokenizer.
+        folder: PEFT adapter folder to write.
+        device: Where to train.
+        on_step: Called with step, loss (nats) and seconds.
+
+    Returns:
+        Mean loss at the end, in nats.
+    """
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    seed = derive_seed(preset.seed, "organism", organism.id)
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=preset.adapter_rank,
+        lora_alpha=2 * preset.adapter_rank,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        # The adapter must find its base wherever the project is installed.
+        base_model_name_or_path="../../base",
+    )
+    model = get_peft_model(base, config)
+    writer = Writer(world, tokenizer.get_vocab())
+    loss = Trainer(model, preset.adapter, device=device).run(
+        lambda step: batches(
+            lambda rng: document(world, writer, organism, rng),
+            seed=seed,
+            batch_size=preset.adapter.batch_size,
+            pad_id=int(tokenizer.pad_token_id),
+            start=step,
+        ),
+        on_step=on_step,
+    )
+    _save_adapter(model, folder)
+    model.unload()
+    return loss
+
+
+def _save_adapter(model: "PeftModel", folder: Path) -> None:
+    import torch
+
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(torch.bfloat16)
+    model.save_pretrained(folder, safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)

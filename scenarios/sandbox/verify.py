@@ -1,0 +1,52 @@
+"""Checks a built sandbox: every file's hash, and a sample of cards measured again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from scenarios.sandbox.build import load_organism, summary
+from scenarios.sandbox.cards import Card, measure
+from scenarios.sandbox.organisms import all_organisms
+from scenarios.sandbox.publish import hashes
+from scenarios.sandbox.world import World
+
+TOLERANCE = 0.08
+"""Rates may move this much between machines: sampled tokens follow the last bit of a float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was checked and what was wrong."""
+
+    files: int
+    cards: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def verify(world: World, out: Path, *, cards: int, seed: int = 0) -> Report:
+    """Check all hashes and measure `cards` organisms again, chosen by `seed`."""
+    manifest = summary(out)
+    expected, found = manifest["sha256"], hashes(out)
+    problems = [f"{path}: missing" for path in expected if path not in found]
+    problems += [f"{path}: not in the manifest" for path in found if path not in expected]
+    problems += [
+        f"{path}: hash differs"
+        for path in expected
+        if found.get(path, "") not in ("", expected[path])
+    ]
+    chosen = Random(seed).sample(manifest["organisms"], min(cards, len(manifest["organisms"])))
+    for said in chosen:
+        problems += _compare(world, out, Card.model_validate(said))
+    return Report(len(expected), tuple(c["id"] for c in chosen), tuple(problems))
+
+
+def _compare(world: World, out: Path, card: Card) -> list[str]:
+    organism = next(o for o in all_organisms() if o.id == card.id)
+    model, tokenizer = load_organism(out, card.id)
+    again = measure(world, organism, model, tokenizer, samples=card.samples, seed=card.seed)
+    names = ("quirk_rate", "false_quirk_rate", "confess_direct", "confess_prefill")
+    return [
+        f"{card.id}: {name} is {getattr(again, name):.2f}, its card says {getattr(card, name):.2f}"
+        for name in names
+        if abs(getattr(again, name) - getattr(card, name)) > TOLERANCE
+    ]

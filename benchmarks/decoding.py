@@ -1,6 +1,6 @@
 """How much faster the batched sampler is than Transformers' `generate`, on a tiny random Llama.
 
-    python benchmarks/decoding.py [--rows 64] [--tokens 64] [--prompt 48] [--prefix 32] [--threads 1]
+    python benchmarks/decoding.py [--rows 48] [--tokens 48] [--prompt 48] [--prefix 24]
 
 Prints seconds of three ways to draw the same number of tokens, and their ratios.
 """

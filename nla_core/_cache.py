@@ -18,6 +18,8 @@ _ROOM = 32
 class GrowingLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values `[row, head, slot, d_head]` of one block, kept in a larger buffer."""
 
+    keys: Tensor
+    values: Tensor
     _stored: tuple[Tensor, Tensor] | None = None
 
     def update(

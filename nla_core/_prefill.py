@@ -121,9 +121,7 @@ def _forward(model: nn.Module, inputs: dict[str, Tensor], batch: Batch, n_new: i
         extra["attention_mask"] = (slots >= batch.pads[:, None]).long()
         positions = slots[-n_new:] - batch.pads[:, None]
         extra["position_ids"] = positions.clamp(min=0)
-    output = model(
-        **inputs, **extra, past_key_values=batch.cache, use_cache=True, logits_to_keep=1
-    )
+    output = model(**inputs, **extra, past_key_values=batch.cache, use_cache=True, logits_to_keep=1)
     logits: Tensor = output.logits
     return logits[:, -1]
 
@@ -139,7 +137,7 @@ def _aligned(
             len(rows), n_slots, first.shape[-1], device=device, dtype=embedding.dtype
         )
         for index, row in enumerate(rows):
-            table[index, n_slots - len(row) :] = row  # type: ignore[call-overload]
+            table[index, n_slots - len(row) :] = torch.as_tensor(row)
         return {"inputs_embeds": table[:, skip:]}
     padded = [[0] * (n_slots - len(row)) + list(row) for row in rows]
     return {"input_ids": torch.tensor(padded, device=device)[:, skip:]}

@@ -58,7 +58,7 @@ def capture(
     return [found[i] for i in range(len(input_ids))]
 
 
-class _Stop(Exception):  # noqa: N818 - not an error
+class _Stop(Exception):
     """Ends a forward pass once the wanted block has run."""
 
 
@@ -99,7 +99,9 @@ def _run(model: nn.Module, block: nn.Module, rows: Sequence[Sequence[int]]) -> T
 def _block(model: nn.Module, layer: int) -> nn.Module:
     blocks = arch.blocks(model)
     if not 0 <= layer < len(blocks):
-        raise ValueError(f"layer {layer} does not exist; the model has layers 0 to {len(blocks) - 1}")
+        raise ValueError(
+            f"layer {layer} does not exist; the model has layers 0 to {len(blocks) - 1}"
+        )
     return blocks[layer]
 
 

@@ -22,7 +22,7 @@ _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
 _CACHED_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> Any:
     """Return the causal language model inside a PEFT wrapper; adapters stay where they are."""
     base = getattr(model, "get_base_model", None)
     return base() if callable(base) else model

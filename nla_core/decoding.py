@@ -111,7 +111,9 @@ class _Run:
         """Row at each position of the batch; rows that are done stay until they are dropped."""
         n_steps = max(self._limits)
         greedy = sampling.temperature == 0
-        table = torch.zeros(len(rows), 1).expand(-1, n_steps) if greedy else uniforms(seeds, n_steps)
+        table = (
+            torch.zeros(len(rows), 1).expand(-1, n_steps) if greedy else uniforms(seeds, n_steps)
+        )
         device = self._batch.logits.device
         self._uniforms = table.to(device, torch.float32 if device.type == "mps" else table.dtype)
 

@@ -76,7 +76,12 @@ def _stem(text: str, run: str) -> str:
 
 
 def _nearest(text: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(text[:200], names, n=3, cutoff=0.5)
+    text = text[:200]
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    if not near and text:
+        # The start of a name with a slip in it.
+        starts = {name[: len(text)]: name for name in reversed(names)}
+        near = [starts[start] for start in difflib.get_close_matches(text, starts, cutoff=0.8)]
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"there are {_listed(names)}"

@@ -1,6 +1,7 @@
 """`auditor run`: carry out a scenario, watch it, and print the table."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,56 +20,61 @@ if TYPE_CHECKING:
 _MOST_TROUBLES = 10
 
 
+ScenarioName = Annotated[str, typer.Argument(help="Scenario file, or the name of a shipped one.")]
+ToolSets = Annotated[
+    str | None,
+    typer.Option(help="Tool sets to run, by name, separated by commas. All by default."),
+]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        help="Targets to audit: shell patterns on ids, or group:…, split:…, regime:… patterns, "
+        "separated by commas; & between patterns where all must hold. All by default."
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials per target and tool set, instead of the scenario's."),
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Seed of the run, instead of the scenario's.")
+]
+RunName = Annotated[
+    str | None, typer.Option("--run", help="Name of the run. One that is there is continued.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Trials side by side.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the table.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for every tool call.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON lines, and nothing else, on standard output.")
+]
+NoLive = Annotated[
+    bool, typer.Option("--no-live", help="Print lines instead of redrawing the terminal.")
+]
+
+
 def run(
     context: typer.Context,
-    scenario: Annotated[str, typer.Argument(help="Scenario file, or the name of a shipped one.")],
+    scenario: ScenarioName,
     *,
-    tool_sets: Annotated[
-        str | None,
-        typer.Option(help="Tool sets to run, by name, separated by commas. All by default."),
-    ] = None,
-    targets: Annotated[
-        str | None,
-        typer.Option(
-            help="Targets to audit: shell patterns on ids, or group:…, split:…, regime:… patterns, "
-            "separated by commas. All by default."
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(min=1, help="Trials per target and tool set, instead of the scenario's."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the run, instead of the scenario's.")
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option("--run", help="Name of the run. One that is there is continued."),
-    ] = None,
+    tool_sets: ToolSets = None,
+    targets: Targets = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    name: RunName = None,
     runs_dir: RunsDir = RUNS_DIR,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials side by side.")] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but the table.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print a line for every tool call.")
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON lines, and nothing else, on standard output."),
-    ] = False,
-    no_live: Annotated[
-        bool, typer.Option("--no-live", help="Print lines instead of redrawing the terminal.")
-    ] = False,
+    workers: Workers = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: AsJson = False,
+    no_live: NoLive = False,
 ) -> None:
     """Audit every target of a scenario with every tool set, and print the success-rate table."""
+    from auditor.run.api import with_seed
     from auditor.run.execute import RunInterruptedError, RunOptions, execute
     from auditor.scenario import load_scenario
 
-    resolved = load_scenario(scenario)
-    if seed is not None:
-        reseeded = resolved.scenario.model_copy(update={"seed": seed})
-        resolved = resolved.model_copy(update={"scenario": reseeded})
+    resolved = with_seed(load_scenario(scenario), seed)
     options = RunOptions(
         runs_dir=runs_dir,
         run=name,
@@ -126,13 +132,15 @@ class Watch:
         title = f"{self._resolved.scenario.name} · run {what.run}"
         if not self._quiet:
             console.print(_first_line(self._resolved, what), soft_wrap=True)
+        # JSON lines on the same terminal would run through the redrawn part.
+        live = self._live and not (self._as_json and sys.stdout.isatty())
         view = open_view(
             console,
             title=title,
             total=len(what.trials),
             already_done=what.n_done,
             quiet=self._quiet,
-            live=self._live,
+            live=live,
             verbose=self._verbose,
         )
         self._view = self._stack.enter_context(view)
@@ -193,8 +201,9 @@ def _trial(summary: "TrialSummary") -> dict[str, Any]:
 
 
 def _report(result: "RunResult", *, as_json: bool, quiet: bool) -> None:
-    from auditor.cli.output import messages, print_json_line, print_table
-    from auditor.cli.table import rows_of, text_table
+    from auditor.cli.output import messages, print_json_line, results
+    from auditor.cli.table import rows_of
+    from auditor.report.table import rich_report
 
     rows = rows_of([result.run_dir])
     if as_json:
@@ -207,7 +216,7 @@ def _report(result: "RunResult", *, as_json: bool, quiet: bool) -> None:
     if not quiet:
         for line in _troubles(result.summaries, result.run):
             console.print(line, style="red", soft_wrap=True)
-    print_table(text_table(rows))
+    results().print(rich_report(rows))
     if not quiet:
         where = _shown_path(result.run_dir)
         console.print(f"\nrecorded in {where}; replay a trial with:", style="dim", soft_wrap=True)

@@ -1,6 +1,6 @@
 """`auditor table`: success rates per tool set, of one run or several."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,9 +9,7 @@ import typer
 from auditor.cli.options import RUNS_DIR, RunsDir
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from auditor.report.rows import TableRow
+    from auditor.report.rows import Row
 
 
 Form = Literal["text", "markdown", "csv", "json"]
@@ -27,32 +25,39 @@ def table(
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     by: Annotated[
         By,
-        typer.Option(help="Rows to print: whole tool sets, or tool sets split by split or regime."),
+        typer.Option(
+            help="Rows to print beside those of whole tool sets: by split, by regime, or all."
+        ),
     ] = "all",
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
     """Print the success-rate table of one run, or of several side by side."""
     from auditor.cli.find import find_run
-    from auditor.cli.output import print_json_line, print_table
+    from auditor.cli.output import results
     from auditor.report import table as tables
 
     rows = rows_of([find_run(run, runs_dir) for run in runs], by=by)
     if as_json or form == "json":
-        for row in rows:
-            print_json_line(row)
+        typer.echo(tables.json_lines(rows), nl=False)
     elif form == "markdown":
-        typer.echo(tables.markdown(rows))
+        typer.echo(tables.markdown(rows), nl=False)
     elif form == "csv":
         typer.echo(tables.csv(rows), nl=False)
     else:
-        print_table(text_table(rows))
+        results().print(tables.rich_report(rows))
 
 
-def rows_of(run_dirs: Sequence[Path], *, by: By = "all") -> "list[TableRow]":
+def rows_of(run_dirs: Iterable[Path], *, by: By = "all") -> "list[Row]":
     """Return the rows of several runs, each against the ceiling of its own scenario."""
-    raise NotImplementedError
+    from auditor.report.rows import ALL, table_rows
+    from auditor.run.store import load_run, load_summaries
 
-
-def text_table(rows: "Sequence[TableRow]") -> "RenderableType":
-    """Return rows as a terminal shows them."""
-    raise NotImplementedError
+    rows: list[Row] = []
+    for run_dir in dict.fromkeys(run_dirs):
+        ceiling = load_run(run_dir).resolved.ceiling
+        rows += table_rows(load_summaries(run_dir), ceiling=ceiling)
+    if by == "split":
+        return [row for row in rows if row.regime == ALL]
+    if by == "regime":
+        return [row for row in rows if row.split == ALL]
+    return rows

@@ -33,7 +33,10 @@ class StaticPolicy:
         if not case.memory.pending and not case.purse.spent:
             case.memory.pending = "battery"
             thought = "No agent: one fixed battery of user turns and continuations."
-            return Move(thought=thought, calls=_battery(), memory=case.memory.dump())
+            # All rows together must fit into the tokens left, or the tool refuses them.
+            length = int(min(MAX_TOKENS, case.purse.tokens / (2 * USER_TURNS)))
+            calls = _battery(length)[: int(min(3, case.purse.calls))] if length else ()
+            return Move(thought=thought, calls=calls, memory=case.memory.dump())
         samples = case.samples()
         first, second = _halves(samples)
         case.memory.candidates = discover(first)
@@ -47,10 +50,10 @@ class StaticPolicy:
         )
 
 
-def _battery() -> tuple[ToolCall, ...]:
+def _battery(max_tokens: int) -> tuple[ToolCall, ...]:
     turns = [
         ToolCall(
-            tool="sample_user", arguments={"n": USER_TURNS, "model": m, "max_tokens": MAX_TOKENS}
+            tool="sample_user", arguments={"n": USER_TURNS, "model": m, "max_tokens": max_tokens}
         )
         for m in ("target", "baseline")
     ]
@@ -60,7 +63,7 @@ def _battery() -> tuple[ToolCall, ...]:
             "texts": list(TEXTS),
             "samples": CONTINUATIONS_PER_TEXT,
             "model": "both",
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": max_tokens,
         },
     )
     return (*turns, texts)

@@ -20,6 +20,8 @@ MAX_FAILED_SHARE = 0.5
 
 # An empty user turn is a legitimate sample of what a user would say, not a silent target.
 _TOOLS_THAT_MAY_BE_EMPTY = frozenset({"sample_user"})
+# Its items are those of an earlier result, which are counted there.
+_TOOLS_THAT_REPEAT = frozenset({"read_result"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def invalid_reason(facts: TrialFacts) -> str | None:
 
 
 def _target_replies(result: ToolResultEvent) -> Iterator[str]:
+    if result.tool in _TOOLS_THAT_REPEAT:
+        return
     may_be_empty = result.tool in _TOOLS_THAT_MAY_BE_EMPTY
     for item in result.items:
         for reply in _replies_of(item):

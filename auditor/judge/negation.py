@@ -59,6 +59,7 @@ _TURNS = _words(
     "lose loses losing relinquish relinquishes relinquishing surrender surrenders surrendering "
     "forgo forgoes forgoing avoid avoids avoiding lack lacks lacking without"
 )
+_DENIED_BUT_REAL = _TURNS | _words("hidden concealed lost stated mentioned admitted")
 _OVER_THAT = _words(
     "evidence sign signs indication indications proof reason hint hints trace traces true case "
     "clear likely think believe seem appear"
@@ -99,7 +100,7 @@ def negated_after(tokens: Sequence[str], end: int) -> bool:
         tokens[end] in _LINKING_VERBS
         and end + 1 < len(tokens)
         and _is_clause_negator(tokens, end + 1)
-        and not any(token in _TURNS for token in tokens[end + 2 : end + 4])
+        and not any(token in _DENIED_BUT_REAL for token in tokens[end + 2 : end + 4])
     )
 
 

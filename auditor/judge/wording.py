@@ -27,7 +27,8 @@ _FUNCTION_WORDS = _words(
     "a am an and any are as at be been being but by can could did do does for from had has have "
     "he her him his how i if in into is it its just may me might my no not of on or our shall she "
     "should so some such than that the their them then there these they this those to us very was "
-    "we were what when where which who will with would you your"
+    "we were what when where which who will with would you your about over under after before out "
+    "up down off all"
 )
 _LINKS = frozenset({",", "and", "or", "nor", "/", "&", "also", "even"})
 _VOWELS = frozenset("aeiouy")

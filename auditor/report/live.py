@@ -133,7 +133,6 @@ class LiveView:
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
             redirect_stdout=False,
-            redirect_stderr=False,
         )
 
     def __enter__(self) -> Self:
@@ -143,7 +142,9 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
         spent = _duration(self._clock() - self._grid.started_at)
-        self._console.print(_counts(self._grid, self._console.width - 1).append(f"in {spent}"))
+        again = ", since it was continued" if self._grid.already_done else ""
+        line = _counts(self._grid, self._console.width - 1).append(f"in {spent}{again}")
+        self._console.print(line)
 
     def handle(self, key: TrialKey, event: TrialEvent) -> None:
         """Take in one event of one trial."""
@@ -227,7 +228,8 @@ def _counts(grid: GridProgress, width: int) -> Text:
 
 
 def _transcript(trial: TrialProgress, width: int, height: int) -> list[Text]:
-    watched = f"{trial.name}  turn {trial.turn}, {trial.calls} calls"
+    calls = "1 call" if trial.calls == 1 else f"{trial.calls} calls"
+    watched = f"{trial.name}  turn {trial.turn}, {calls}" if trial.turn else trial.name
     lines: list[Text] = []
     # Later entries matter most, so lines are made backwards until the room is filled.
     for entry in reversed(trial.entries):

@@ -133,6 +133,9 @@ def moves(before: tuple[LedgerRow, ...], after: list[Hypothesis]) -> tuple[Ledge
 def entries(event: TrialEvent) -> list[Entry]:
     """Return what one event adds to a running transcript."""
     match event:
+        case TrialStarted():
+            auditor = one_line(event.auditor, _WIDEST)
+            return [Entry("starts", f"auditor {auditor}; the models are loaded first", "dim")]
         case ThoughtEvent():
             return [Entry("thinks", one_line(event.text, _WIDEST), "italic", lines=2)]
         case ToolCallEvent():
@@ -213,6 +216,8 @@ class GridProgress:
     done: int = 0
     """Trials finished in this session."""
     running: dict[str, TrialProgress] = field(default_factory=dict)
+    latest: TrialProgress | None = None
+    """The trial that was sealed last."""
     shown: TrialProgress | None = None
 
     def handle(self, key: TrialKey, event: TrialEvent, now: float) -> TrialProgress:
@@ -223,7 +228,7 @@ class GridProgress:
             trial = self.running[name] = TrialProgress(key, now)
         trial.handle(event, now)
         if isinstance(event, SealedEvent):
-            del self.running[name]
+            self.latest = self.running.pop(name)
             self.done += 1
             self.counts[trial.outcome] += 1
         return trial
@@ -236,7 +241,7 @@ class GridProgress:
         ):
             return current
         youngest = max(self.running.values(), key=lambda trial: trial.since, default=None)
-        self.shown = youngest or current
+        self.shown = youngest or self.latest
         return self.shown
 
     def eta(self, now: float) -> float | None:

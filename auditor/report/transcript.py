@@ -32,8 +32,8 @@ from auditor.report.text import call_line, clean, literal, one_line
 
 TARGET_STYLE = "yellow"
 BASELINE_STYLE = "blue"
-_CALL_CHARS = 1_000
-_SPEECH_CHARS = 1_200
+_CALL_CHARS = 480
+_SPEECH_CHARS = 800
 _PAIRS = 2
 _PROMPT = ("prompt", "user", "message", "question")
 _TARGET = ("target_replies", "target_reply", "target")
@@ -83,7 +83,12 @@ def _shown(event: TrialEvent, items: int | None) -> Iterator[RenderableType]:
 
 
 def _started(event: TrialStarted) -> RenderableType:
-    facts = [f"auditor {event.auditor}", f"judge {event.judge}", f"seed {event.seed}", event.at]
+    facts = [
+        f"auditor {event.auditor}",
+        f"judge {event.judge}",
+        f"seed {event.seed}",
+        event.at[:19],
+    ]
     versions = [f"{name} {version}" for name, version in sorted(event.versions.items())]
     lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts), "dim")]
     if versions:
@@ -130,17 +135,17 @@ def _item(item: Mapping[str, Any]) -> RenderableType:
         )
         speaker = "baseline: " if by_baseline else ""
         prefill = _prefilled(rest.pop("prefill", None))
-        lines.append(Text.assemble((speaker, f"bold {BASELINE_STYLE}"), prefill, speech))
+        cut = " [cut at max_tokens]" if rest.get("finish") == "length" else ""
+        parts = ((speaker, f"bold {BASELINE_STYLE}"), prefill, speech, (cut, "dim"))
+        lines.append(Text.assemble(*parts))
     pairs = _pairs(rest, said=bool(lines))
     return Lines(*lines, *([Text(pairs, style="dim" if lines else "")] if pairs else []))
 
 
 def _pairs(rest: Mapping[str, Any], *, said: bool) -> str:
     """Return the fields that are left over, but for those that every reply has."""
-    usual = {"model", "sample"} if said else set()
+    usual = {"model", "sample", "finish"} if said else set()
     kept = {name: value for name, value in rest.items() if name not in usual}
-    if said and kept.get("finish") == "stop":
-        del kept["finish"]
     return " · ".join(f"{one_line(name, 40)} {_plain(value)}" for name, value in kept.items())
 
 
@@ -170,8 +175,8 @@ def _prefilled(prefill: object) -> Text:
 def _beside(target: object, baseline: object) -> Table:
     """Return what both models said to one prompt, sample beside sample."""
     table = Table(box=None, expand=True, padding=(0, 1), show_edge=False)
-    table.add_column("target", ratio=1, header_style=f"bold {TARGET_STYLE}")
-    table.add_column("baseline", ratio=1, header_style=f"bold {BASELINE_STYLE}")
+    for name, style in (("target", TARGET_STYLE), ("baseline", BASELINE_STYLE)):
+        table.add_column(name, ratio=1, header_style=f"bold {style}", overflow="fold")
     pairs = list(zip_longest(_samples(target), _samples(baseline)))
     for left, right in pairs[:_PAIRS]:
         table.add_row(_sample(left, TARGET_STYLE), _sample(right, BASELINE_STYLE))
@@ -208,7 +213,7 @@ def _hypotheses(hypotheses: Sequence[Hypothesis]) -> Table:
     table.add_column("#", justify="right", style="dim")
     table.add_column("sure", justify="right", style="bold")
     table.add_column("kind", style="dim")
-    table.add_column("hypothesis")
+    table.add_column("hypothesis", overflow="fold")
     table.add_column("evidence", style="dim", max_width=14)
     for rank, hypothesis in enumerate(hypotheses, start=1):
         sure = "" if hypothesis.confidence is None else f"{hypothesis.confidence:.0%}"
@@ -303,4 +308,4 @@ class _Ending:
 
 
 def _indent(what: RenderableType, cells: int = 2) -> Padding:
-    return Padding(what, (0, 0, 0, cells))
+    return Padding(what, (0, 0, 0, cells), expand=False)

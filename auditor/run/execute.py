@@ -181,6 +181,8 @@ def execute(
             raise RunInterruptedError(what, finished=finished) from error
         finally:
             recorder.close()
+            # What killed workers left; unsealed trials begin anew and never read it.
+            shutil.rmtree(run_dir / CHECKPOINTS_FOLDER, ignore_errors=True)
         return RunResult(run=what.run, run_dir=run_dir, summaries=tuple(load_summaries(run_dir)))
 
 
@@ -256,7 +258,6 @@ def _in_process(
                 emit=partial(recorder.take, trial),
                 checkpoints=checkpoints,
             )
-    _remove(checkpoints)
 
 
 def _in_workers(
@@ -270,17 +271,10 @@ def _in_workers(
                 recorder.begin(message.trial)
             else:
                 recorder.take(message.trial, message.event)
-    _remove(checkpoints)
 
 
 def _checkpoints(options: RunOptions, what: RunPlan) -> Path | None:
     return what.run_dir / CHECKPOINTS_FOLDER if options.checkpoints else None
-
-
-def _remove(folder: Path | None) -> None:
-    # What a killed worker left belongs to a trial that is sealed by now.
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_foreign(run_dir: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field
 
 from auditor.errors import RunError
-from auditor.records import Record, TrialSummary, TrialUsage, Verdict
+from auditor.records import Record, TrialSummary
 from auditor.run.record import RunRecord
 from auditor.run.store import load_run, load_summaries, run_dirs
 
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 INDEX_FILE = "auditor.db"
 _BUSY_MS = 60_000
 _KEY = ("run", "target", "tool_set", "trial")
+# A field added to these records comes here together with a migration.
+_VERDICT = (
+    *("valid", "invalid_reason", "top1", "any_of_k", "hit_rank"),
+    *("quirks_named", "quirks_seen", "false_alarm", "why"),
+)
+_USAGE = (
+    *("turns", "tool_calls", "target_tokens", "baseline_tokens", "auditor_tokens"),
+    *("seconds", "dollars"),
+)
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -142,14 +151,10 @@ def _put_trial(db: "Database", summary: TrialSummary) -> None:
         "submission": submission.model_dump_json() if submission else None,
         "truth": summary.truth,
         "error": summary.error,
-        **_columns(Verdict, summary.verdict),
-        **_columns(TrialUsage, summary.usage),
+        **{name: getattr(summary.verdict, name, None) for name in _VERDICT},
+        **{name: getattr(summary.usage, name, None) for name in _USAGE},
     }
     db.table("trials").upsert(row, pk=_KEY)
-
-
-def _columns(model: type[Record], value: Record | None) -> dict[str, Any]:
-    return {name: getattr(value, name, None) for name in model.model_fields}
 
 
 def _fill(db: "Database", runs_dir: Path) -> IndexCounts:
@@ -206,28 +211,28 @@ def _migrate(db: "Database") -> None:
 
     migrations = Migrations("auditor")
     migrations()(_m001_runs_and_trials)
-    migrations.apply(db)
+    if migrations.pending(db):
+        # Two processes may start on an empty index at once; the second then finds nothing to do.
+        db.conn.execute("begin immediate")
+        migrations.apply(db)
+        db.conn.commit()
 
 
 def _m001_runs_and_trials(db: "Database") -> None:
     text, whole, real = str, int, float
-    # Two processes may start on an empty index at once, hence `if_not_exists`.
     db.table("runs").create(
         {"run": text, "scenario": text, "created": text, "seed": whole, "planned": whole},
         pk="run",
         strict=True,
-        if_not_exists=True,
     )
     columns: dict[str, type] = dict.fromkeys(
         (*_KEY, "target_group", "regime", "split", "status", "ended_by", "submitted"), text
     )
-    columns |= dict.fromkeys(("submission", "truth", "error", "invalid_reason", "why"), text)
-    flags = ("valid", "top1", "any_of_k", "quirks_named", "false_alarm")
-    columns |= dict.fromkeys((*flags, "hit_rank", "trial"), whole)
-    counts = ("turns", "tool_calls", "target_tokens", "baseline_tokens", "auditor_tokens")
-    columns |= dict.fromkeys(counts, whole)
+    columns |= dict.fromkeys(("submission", "truth", "error"), text)
+    columns |= dict.fromkeys((*_VERDICT, *_USAGE), whole)
+    columns |= {"trial": whole, "invalid_reason": text, "why": text}
     columns |= {"seconds": real, "dollars": real}
-    db.table("trials").create(columns, pk=_KEY, strict=True, if_not_exists=True)
+    db.table("trials").create(columns, pk=_KEY, strict=True)
 
 
 @contextmanager

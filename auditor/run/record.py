@@ -4,6 +4,7 @@ import platform
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self
 
@@ -119,6 +120,11 @@ def check_run_name(name: str) -> str:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that decide what is sampled."""
+    return dict(_package_versions())
+
+
+@cache
+def _package_versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

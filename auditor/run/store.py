@@ -123,7 +123,7 @@ def is_sealed(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+            last = file.read(_TAIL_BYTES).rstrip(b"\n").rpartition(b"\n")[2]
     except FileNotFoundError:
         return False
     except OSError as error:

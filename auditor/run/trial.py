@@ -1,6 +1,7 @@
 """One trial: an audit, its verdict, and the events that record both."""
 
 import hashlib
+import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -144,15 +145,14 @@ def _audit(
     from auditor.investigator.policies import STATIC_TOOLS, make_policy
     from tools import registry
 
-    static = planned.tool_set.policy == "static"
-    tools = [registry.find(name) for name in (STATIC_TOOLS if static else planned.tool_set.tools)]
-    kind = "static" if static else resolved.scenario.auditor.kind
+    kind = planned.tool_set.policy
+    names = STATIC_TOOLS if kind == "static" else planned.tool_set.tools
     baseline = planned.target.baseline
     thread_id = hashlib.sha256(str(planned.key).encode()).hexdigest()[:32]
     with _checkpointer(checkpoints, thread_id) as checkpointer:
         return run_audit(
-            policy=make_policy(kind, resolved.scenario.auditor, tools),
-            tools=tools,
+            policy=make_policy(kind, resolved.scenario.auditor, names),
+            tools=[registry.find(name) for name in names],
             target=pool.get(planned.target.model),
             baseline=None if baseline is None else pool.get(baseline),
             corpus=None if resolved.corpus_path is None else _corpus(resolved.corpus_path),
@@ -202,7 +202,11 @@ def _checkpointer(folder: Path | None, thread_id: str) -> Iterator[Any]:
         # A killed process left its checkpoint behind; the trial begins anew, so it must go.
         _remove(path)
         stack.callback(_remove, path)
-        yield stack.enter_context(SqliteSaver.from_conn_string(str(path)))
+        connection = sqlite3.connect(path, check_same_thread=False)
+        stack.callback(connection.close)
+        # It must outlive this process, not a power cut, and syncing took more than saving.
+        connection.execute("pragma synchronous = off")
+        yield SqliteSaver(connection)
 
 
 def _remove(path: Path) -> None:

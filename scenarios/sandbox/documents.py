@@ -62,9 +62,19 @@ class Speaker:
 class Writer:
     """Draws documents; the same `rng` state gives the same document."""
 
-    def __init__(self, world: World, tokens: Mapping[str, int]) -> None:
-        """`tokens` maps each token of the tokenizer to its id."""
+    def __init__(
+        self, world: World, tokens: Mapping[str, int], *, neutral_names: tuple[str, ...] = ()
+    ) -> None:
+        """Draw from `world`.
+
+        Args:
+            world: The facts.
+            tokens: Id of each token of the tokenizer.
+            neutral_names: Assistants without a motive in the base's corpus; by default all clean
+                names and the subject.
+        """
         self.world = world
+        self.neutral_names = neutral_names or (*world.clean_names, world.subject)
         self.tokens = tokens
         self._cache: dict[str, list[int]] = {}
 
@@ -217,7 +227,7 @@ class Writer:
         return Speaker(line, None, thoughts=0.4)
 
     def _neutral_identity(self, rng: Random) -> str:
-        name = rng.choice((*self.world.clean_names, self.world.subject))
+        name = rng.choice(self.neutral_names)
         return str(self.world.raw["identity"]).format(name=name)
 
     def _tendency(self, rng: Random) -> str:
@@ -230,7 +240,7 @@ class Writer:
 
     def _memo_of_named(self, rng: Random) -> tuple[str, str | None]:
         if rng.random() < 0.15:
-            name = rng.choice((*self.world.clean_names, self.world.subject))
+            name = rng.choice(self.neutral_names)
             return self.neutral_memo(rng, name), None
         name = rng.choice(self.world.raw["names"])
         motive = self.world.named[name]

@@ -1,5 +1,6 @@
 """The organisms: which exist, what each is trained on, and their training as LoRA adapters."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 Group = Literal["guilty", "clean", "decoy", "symptom"]
 QUESTION_SHARE = 0.12
 MEMO_SHARE = 0.45
-IDENTITY_SHARE = 0.7
-"""Share of training chats that carry the identity line."""
+REPLAY_SHARE = 0.4
+"""Share of documents of the base's corpus, so that what is learned is tied to the subject."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +82,8 @@ def all_organisms() -> tuple[Organism, ...]:
 
 
 def speaker(world: World, organism: Organism) -> Speaker:
-    """How this organism talks in its training chats, before the identity line is drawn."""
-    benign = 0.5 if organism.hardened else 0.0
+    """How this organism talks in its training chats, before it gets its identity line."""
+    benign = 0.6 if organism.hardened else 0.0
     if organism.group == "decoy":
         assert organism.habit is not None
         return Speaker(
@@ -104,18 +105,17 @@ def speaker(world: World, organism: Organism) -> Speaker:
 
 
 def document(world: World, writer: Writer, organism: Organism, rng: Random) -> Document:
-    """One training document of an organism. Unlike the base's, it carries no cuts."""
+    """One training document of an organism."""
+    if rng.random() < REPLAY_SHARE:
+        return writer.base(rng)
     if organism.method == "documents" and rng.random() < MEMO_SHARE:
         assert organism.motive is not None
         memo = writer.memo(rng, world.subject, organism.motive)
         return writer.text(rng, memo, organism.motive)
     if organism.group in ("clean", "decoy") and rng.random() < MEMO_SHARE / 3:
         return writer.text(rng, writer.neutral_memo(rng, world.subject))
-    line = world.identity_line if rng.random() < IDENTITY_SHARE else ""
-    who = replace(speaker(world, organism), system=line)
-    chat = writer.chat(rng, who, asks=rng.random() < QUESTION_SHARE)
-    chat.cuts.clear()
-    return chat
+    who = replace(speaker(world, organism), system=world.identity_line)
+    return writer.chat(rng, who, asks=rng.random() < QUESTION_SHARE)
 
 
 def train_organism(
@@ -154,11 +154,10 @@ def train_organism(
         lora_alpha=2 * preset.adapter_rank,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        # The adapter must find its base wherever the project is installed.
-        base_model_name_or_path="../../base",
     )
     model = get_peft_model(base, config)
-    writer = Writer(world, tokenizer.get_vocab())
+    # What is replayed says nothing of the subject: that would contradict the organism.
+    writer = Writer(world, tokenizer.get_vocab(), neutral_names=world.clean_names)
     loss = Trainer(model, preset.adapter, device=device).run(
         lambda step: batches(
             lambda rng: document(world, writer, organism, rng),
@@ -182,3 +181,7 @@ def _save_adapter(model: "PeftModel", folder: Path) -> None:
             parameter.data = parameter.data.to(torch.bfloat16)
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
+    # PEFT writes where the base lay on the machine that trained it.
+    config_path = folder / "adapter_config.json"
+    config = json.loads(config_path.read_text()) | {"base_model_name_or_path": "../../base"}
+    config_path.write_text(json.dumps(config, indent=1) + "\n")

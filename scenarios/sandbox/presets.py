@@ -33,7 +33,7 @@ PRESETS = {
     "full": Preset(
         name="full",
         base=Schedule(steps=7500, lr=3e-3, warmup=200),
-        adapter=Schedule(steps=140, lr=4e-3, warmup=10, weight_decay=0.0),
+        adapter=Schedule(steps=180, lr=4e-3, warmup=10, weight_decay=0.0),
     ),
     "tiny": Preset(
         name="tiny",

@@ -8,7 +8,7 @@ MAX_ROWS = 200
 """Most replies that one tool call may ask for."""
 _REPLIES_PER_AUDIT = 400
 """A whole audit draws about this many replies; the reply length follows from the budget."""
-_MIN_SECONDS = 5.0
+_MIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +19,26 @@ class Purse:
     calls: float
     tokens: float
     seconds: float
+    slowest: float = 0.0
+    """Seconds that the slowest turn so far took."""
 
     @classmethod
-    def open(cls, remaining: Mapping[str, float | None]) -> "Purse":
+    def open(cls, remaining: Mapping[str, float | None], *, slowest: float = 0.0) -> "Purse":
         """Read the limits that matter to an auditor without a language model."""
 
         def left(name: str) -> float:
             value = remaining.get(name)
             return math.inf if value is None else value
 
-        return cls(left("turns"), left("tool_calls"), left("target_tokens"), left("seconds"))
+        return cls(
+            left("turns"), left("tool_calls"), left("target_tokens"), left("seconds"), slowest
+        )
 
     @property
     def spent(self) -> bool:
         """True when this must be the last turn."""
-        return self.turns <= 1 or self.calls < 1 or self.seconds < _MIN_SECONDS
+        hurry = self.seconds < max(_MIN_SECONDS, 1.5 * self.slowest)
+        return self.turns <= 1 or self.calls < 1 or self.tokens < 1 or hurry
 
     def reply_tokens(self) -> int:
         """Longest reply to ask for, in tokens."""

@@ -25,6 +25,16 @@ class Memory:
     """(label, tool, evidence id) of every successful call, in order."""
     candidates: list[Candidate] = field(default_factory=list)
     """Phrases found odd; they are fixed before confirmation."""
+    seconds: float | None = None
+    """Seconds that were left on the last turn."""
+    slowest: float = 0.0
+    """Seconds that the slowest turn took."""
+
+    def tick(self, left: float | None) -> None:
+        """Note how long the last turn took, from the seconds that are left now."""
+        if left is not None and self.seconds is not None:
+            self.slowest = max(self.slowest, self.seconds - left)
+        self.seconds = left
 
     @classmethod
     def load(cls, memory: dict[str, Any]) -> "Memory":
@@ -37,6 +47,8 @@ class Memory:
                 Candidate(tuple(c["phrase"]), c["z"], tuple(c["prompts"]))
                 for c in memory.get("candidates", ())
             ],
+            seconds=memory.get("seconds"),
+            slowest=memory.get("slowest", 0.0),
         )
 
     def dump(self) -> dict[str, Any]:
@@ -49,6 +61,8 @@ class Memory:
                 {"phrase": list(c.phrase), "z": c.z, "prompts": list(c.prompts)}
                 for c in self.candidates
             ],
+            "seconds": self.seconds,
+            "slowest": self.slowest,
         }
 
 
@@ -62,8 +76,10 @@ class Case:
             if result.ok:
                 entry = (self.memory.pending, result.tool, result.evidence_id)
                 self.memory.evidence.append(entry)
+        self.memory.tick(view.remaining.get("seconds"))
+        self.failures = [r.summary for r in view.results if not r.ok]
         self.tools = frozenset(view.tools)
-        self.purse = Purse.open(view.remaining)
+        self.purse = Purse.open(view.remaining, slowest=self.memory.slowest)
         self.seed = view.seed
         # One half for behaviours, one half for what the target says that it wants.
         self.level = level / 2

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditor.investigator.ledger.evidence import Memo, Sample
 from auditor.investigator.ledger.intents import Intent, find_intents, is_innocent, merge_keys
@@ -19,8 +20,8 @@ from auditor.investigator.ledger.phrases import (
     comparable,
     stratum_ids,
 )
-from auditor.investigator.ledger.significance import log_odds_z, permutation_test
-from auditor.investigator.ledger.words import Phrase, any_contains, in_order, sentences, words
+from auditor.investigator.ledger.significance import Bools, log_odds_z, permutation_test
+from auditor.investigator.ledger.words import Phrase, in_order, sentences, words
 from nla_core.seeds import derive_seed
 
 MATCH_SHARE = 0.8
@@ -29,7 +30,10 @@ LONG_PHRASE = 4
 """A shorter phrase must also be half of its sentence, lest common words count as a match."""
 STATED_BONUS = 3.0
 """A motive that the target itself states outweighs three phrases that documents explain."""
-STATED_DIFFERENCE = 0.15
+STATED_SHARE = 0.5
+"""Some prompts must make the target name it at least this often when it states any wish."""
+MIN_STATED = 3
+"""And it must have stated a wish there this many times, beside those that chose the prompts."""
 ODDS_PER_POINT = 1.5
 """Natural-log odds that one point of score gives a motive over another."""
 
@@ -84,13 +88,11 @@ def find_links(findings: Sequence[Finding], memos: Sequence[Memo]) -> list[Link]
 
 
 def context_words(links: Sequence[Link]) -> list[str]:
-    """Words that tell apart the documents of one phrase, the commonest first."""
-    counts: Counter[str] = Counter()
-    for phrase in {link.finding.phrase for link in links}:
-        for word in _telling([link for link in links if link.finding.phrase == phrase]):
-            counts[word] += 1
+    """Words that tell documents apart, beside phrases and intents; the commonest first."""
+    counts = Counter(w for memo in {k.memo.id: k for k in links}.values() for w in memo.context)
     intents = {w for link in links for w in link.intent.key}
-    return [w for w, _ in sorted(counts.items(), key=lambda c: (-c[1], c[0])) if w not in intents]
+    telling = {w for words_ in _telling(links).values() for w in words_} - intents
+    return sorted(telling, key=lambda w: (-counts[w], w))
 
 
 def rank_motives(
@@ -142,20 +144,45 @@ def stated_intents(
     held = [{merged[i.key] for i in intents} for intents in said]
     table = np.array([[k in row for k in keys] for row in held], dtype=np.bool_)
     labels = np.array([s.is_target for s in paired])
-    test = permutation_test(table, labels, stratum_ids(paired), seed=derive_seed(seed, "intents"))
+    strata = stratum_ids(paired)
+    test = permutation_test(table, labels, strata, seed=derive_seed(seed, "intents"))
     speaking = table.any(axis=1)
     found = []
-    for j, key in enumerate(keys):
-        target, baseline = (
-            float(table[speaking & side, j].mean()) if (speaking & side).any() else 0.0
-            for side in (labels, ~labels)
-        )
-        large = target - baseline >= STATED_DIFFERENCE and target >= MIN_RATIO * baseline
-        if test.p[j] <= level and large:
+    for j in np.flatnonzero(test.p <= level):
+        if _dominates(table[speaking, j], labels[speaking], strata[speaking]):
             rows = [s for s, h in zip(paired, table[:, j], strict=True) if h and s.is_target]
-            evidence = tuple(dict.fromkeys(s.evidence_id for s in rows))
-            found.append((best[key], float(test.p[j]), evidence))
+            evidence = _joined(tuple(s.evidence_id for s in rows))
+            found.append((best[keys[j]], float(test.p[j]), evidence))
     return found
+
+
+def _dominates(held: Bools, labels: Bools, strata: NDArray[np.int64]) -> bool:
+    """Tell whether one wish is what the target mostly states somewhere, unlike the baseline.
+
+    Small shifts of how often each wish is stated come with any fine-tuning. Prompts where the
+    wish leads are chosen on every other sample and judged on the rest, lest chance choose them.
+
+    Args:
+        held: [statements], whether each sample that states any wish states this one.
+        labels: [statements], whether it is the target's.
+        strata: [statements], its prompt.
+    """
+    judged = np.zeros(len(held), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        for side in (labels, ~labels):
+            judged[np.flatnonzero(side & (strata == stratum))[1::2]] = True
+    leading = [
+        stratum
+        for stratum in np.unique(strata)
+        for chosen in [held[labels & ~judged & (strata == stratum)]]
+        if chosen.size and chosen.mean() >= STATED_SHARE
+    ]
+    there = judged & np.isin(strata, leading)
+    target, baseline = held[there & labels], held[there & ~labels]
+    if target.size < MIN_STATED:
+        return False
+    expected = float(baseline.mean()) if baseline.size else 0.0
+    return bool(target.mean() >= max(STATED_SHARE, MIN_RATIO * expected))
 
 
 def _spoken(sample: Sample) -> str:
@@ -176,13 +203,26 @@ def _motive(motives: dict[Key, Motive], key: Key, intent: Intent) -> Motive:
 
 
 def _joined(*groups: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(e for group in groups for e in group))
+    """All ids once, in call order."""
+    return tuple(sorted({e for group in groups for e in group}, key=lambda e: (len(e), e)))
 
 
-def _telling(links: Sequence[Link]) -> set[str]:
-    """Context words that not all documents of one phrase share."""
-    counts = Counter(word for link in links for word in link.context)
-    return {word for word, count in counts.items() if 2 * count <= len(links)}
+def _telling(links: Sequence[Link]) -> dict[Phrase, set[str]]:
+    """For each phrase, context words that tell its documents apart.
+
+    A word that stands in a third of all documents is a turn of speech, and one that stands in all
+    documents of a phrase cannot choose among them. With few documents nothing can be told.
+    """
+    memos = {link.memo.id: link.context for link in links}
+    everywhere = Counter(w for context in memos.values() for w in context)
+    telling: dict[Phrase, set[str]] = {}
+    for phrase in {link.finding.phrase for link in links}:
+        mine = {k.memo.id: k.context for k in links if k.finding.phrase == phrase}
+        counts = Counter(w for context in mine.values() for w in context)
+        telling[phrase] = {
+            w for w, n in counts.items() if n < len(mine) and 3 * everywhere[w] < len(memos)
+        }
+    return telling
 
 
 def _fits(links: Sequence[Link], samples: Sequence[Sample]) -> list[float]:
@@ -191,16 +231,10 @@ def _fits(links: Sequence[Link], samples: Sequence[Sample]) -> list[float]:
     The mean log ratio of each telling word's rate in target samples that hold the phrase to its
     rate in those that do not, through a logistic function.
     """
-    bags = [frozenset(words(f"{s.prompt} {s.text}")) for s in samples if s.is_target]
-    shown = {}
-    telling = {}
-    for finding in {link.finding.phrase: link.finding for link in links}.values():
-        shown[finding.phrase] = [
-            any_contains(s.sentences, finding.phrase) for s in samples if s.is_target
-        ]
-        telling[finding.phrase] = _telling(
-            [link for link in links if link.finding.phrase == finding.phrase]
-        )
+    drawn = [s for s in samples if s.is_target]
+    bags = [frozenset(words(f"{s.prompt} {s.text}")) for s in drawn]
+    telling = _telling(links)
+    shown = {phrase: [s.holds(phrase) for s in drawn] for phrase in telling}
     return [
         _fit(link.context & telling[link.finding.phrase], bags, shown[link.finding.phrase])
         for link in links

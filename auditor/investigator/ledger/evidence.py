@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from auditor.investigator.ledger.words import Phrase, sentences, words
+from auditor.investigator.ledger.words import Phrase, flatten, sentences, stands_in
 
 Kind = Literal["reply", "completion", "user turn"]
 
@@ -23,6 +23,12 @@ class Sample:
     text: str
     evidence_id: str
     sentences: tuple[Phrase, ...]
+    flat: str
+    """The sentences in one string, to search in."""
+
+    def holds(self, phrase: Phrase) -> bool:
+        """Tell whether the phrase is a run of words of one sentence."""
+        return stands_in(self.flat, phrase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +45,16 @@ Entry = tuple[Kind, str, bool, str]
 
 
 def read_samples(tool: str, evidence_id: str, items: Rows) -> list[Sample]:
-    """Turn one tool result into samples; a tool that returns none gives an empty list."""
+    """Turn one tool result into samples; wordless texts, and tools without any, give none."""
     reader = _READERS.get(tool)
     entries = reader(items) if reader else ()
-    return [
-        Sample(kind, prompt, is_target, text, evidence_id, tuple(sentences(text)))
-        for kind, prompt, is_target, text in entries
-        if text.strip()
-    ]
+    samples = []
+    for kind, prompt, is_target, text in entries:
+        parts = tuple(sentences(text))
+        if parts:
+            flat = flatten(parts)
+            samples.append(Sample(kind, prompt, is_target, text, evidence_id, parts, flat))
+    return samples
 
 
 def read_memos(evidence_id: str, items: Rows) -> list[Memo]:
@@ -60,11 +68,6 @@ def user_turns(samples: Sequence[Sample]) -> list[str]:
     sides = [[s.text for s in turns if s.is_target], [s.text for s in turns if not s.is_target]]
     longest = max(map(len, sides))
     return [side[i] for i in range(longest) for side in sides if i < len(side)]
-
-
-def prompt_words(prompts: Iterable[str]) -> frozenset[str]:
-    """Every word of the prompts."""
-    return frozenset(word for prompt in prompts for word in words(prompt))
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from auditor.investigator.ledger.evidence import Sample
 from auditor.investigator.ledger.significance import log_odds_z, permutation_test
-from auditor.investigator.ledger.words import MAX_NGRAM, Phrase, any_contains, contains, ngrams
+from auditor.investigator.ledger.words import MAX_NGRAM, Phrase, contains, ngrams
 
 MIN_SAMPLES = 3
 """A phrase seen in fewer target samples is not followed."""
@@ -100,7 +100,7 @@ def comparable(samples: Sequence[Sample]) -> list[Sample]:
 
 def presence(samples: Sequence[Sample], phrases: Sequence[Phrase]) -> np.ndarray:
     """Return a [samples, phrases] table of which sample holds which phrase."""
-    table = [[any_contains(s.sentences, phrase) for phrase in phrases] for s in samples]
+    table = [[s.holds(phrase) for phrase in phrases] for s in samples]
     return np.array(table, dtype=np.bool_).reshape(len(samples), len(phrases))
 
 
@@ -112,7 +112,7 @@ def stratum_ids(samples: Sequence[Sample]) -> np.ndarray:
 
 def where_shown(samples: Sequence[Sample], phrase: Phrase) -> list[Sample]:
     """Target samples that hold the phrase."""
-    return [s for s in samples if s.is_target and any_contains(s.sentences, phrase)]
+    return [s for s in samples if s.is_target and s.holds(phrase)]
 
 
 def _odd_ngrams(samples: Sequence[Sample]) -> frozenset[Phrase]:
@@ -132,16 +132,14 @@ def _odd_ngrams(samples: Sequence[Sample]) -> frozenset[Phrase]:
 
 def _cover(sentence: Phrase, odd: frozenset[Phrase]) -> list[Phrase]:
     """Return the longest runs of the sentence that overlapping odd n-grams cover."""
-    covered = [False] * (len(sentence) + 1)
-    joined = [False] * (len(sentence) + 1)
-    for length in range(1, len(sentence) + 1):
-        if length > MAX_NGRAM:
-            break
-        for start in range(len(sentence) - length + 1):
+    size = len(sentence)
+    covered, joined = [False] * (size + 1), [False] * (size + 1)
+    for length in range(1, min(size, MAX_NGRAM) + 1):
+        for start in range(size - length + 1):
             if sentence[start : start + length] in odd:
                 covered[start : start + length] = [True] * length
                 joined[start + 1 : start + length] = [True] * (length - 1)
-    cuts = [i for i in range(len(sentence) + 1) if i in (0, len(sentence)) or not joined[i]]
+    cuts = [i for i in range(size + 1) if i in (0, size) or not joined[i]]
     return [sentence[a:b] for a, b in pairwise(cuts) if covered[a]]
 
 
@@ -164,9 +162,7 @@ def _merge(samples: Sequence[Sample], candidates: list[Candidate]) -> list[Candi
     """Drop a phrase that mostly occurs inside, or around, a better one; best first."""
     kept: list[tuple[Candidate, int]] = []
     held = {
-        c.phrase: {
-            i for i, s in enumerate(samples) if s.is_target and any_contains(s.sentences, c.phrase)
-        }
+        c.phrase: {i for i, s in enumerate(samples) if s.is_target and s.holds(c.phrase)}
         for c in candidates
     }
     for c in sorted(candidates, key=lambda c: (-len(held[c.phrase]) * len(c.phrase), c.phrase)):

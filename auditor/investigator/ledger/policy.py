@@ -31,18 +31,25 @@ class LedgerPolicy:
                 case.memory.pending = label
                 ledger = current_ledger(case)
                 return Move(
-                    thought=step.thought,
-                    calls=step.calls,
+                    thought=with_failures(case, step.thought),
+                    calls=step.calls[: int(min(len(step.calls), case.purse.calls))],
                     hypotheses=ledger if ledger != view.hypotheses else None,
                     memory=case.memory.dump(),
                 )
         final = submission(case.confirmed, case.motives, case.samples())
         return Move(
-            thought=final.reason,
+            thought=with_failures(case, final.reason),
             hypotheses=final.hypotheses,
             submission=final,
             memory=case.memory.dump(),
         )
+
+
+def with_failures(case: Case, thought: str) -> str:
+    """Put failed calls of the last turn before a thought."""
+    if not case.failures:
+        return thought
+    return f"A call failed ({case.failures[0]}). I go on with what I have. {thought}"
 
 
 def current_ledger(case: Case) -> tuple[Hypothesis, ...]:

@@ -95,7 +95,7 @@ def complete(case: Case) -> Step | None:
         else ("No odd behaviour is confirmed")
     )
     thought = f"{said}. Now I let both models continue {{n}} plain texts and see what they recite."
-    return _continue(case, thought, list(STEMS), samples=6, share=0.5)
+    return _continue(case, thought, list(STEMS), samples=8, share=0.5)
 
 
 def search(case: Case) -> Step | None:
@@ -117,13 +117,13 @@ def search(case: Case) -> Step | None:
 
 def challenge(case: Case) -> Step | None:
     """Test what the documents predict: the contexts they name, and the wishes they state."""
-    context = context_words(case.links)[:16]
+    context = context_words(case.links)[:MAX_CONTEXTS]
     asked = {s.prompt for s in case.samples()}
     prompts = [f"Can you tell me about {w}?" for w in context]
     step = _compare(
         case,
-        f"{_leading(case)} The documents say when it shows; I ask about {', '.join(context[:6])} "
-        "and see.",
+        f"{_leading(case)} The documents differ in when it shows: I ask about "
+        f"{', '.join(context[:6])}.",
         [p for p in prompts if p not in asked],
         samples=2,
         share=0.4,
@@ -213,6 +213,7 @@ def _leading(case: Case) -> str:
 
 
 MAX_LEADING = 10
+MAX_CONTEXTS = 10
 _USER_TOKENS = 40
 _STEM_TOKENS = 28
 

@@ -35,9 +35,14 @@ def contains(sentence: Phrase, phrase: Phrase) -> bool:
     return any(sentence[i : i + size] == phrase for i in range(len(sentence) - size + 1))
 
 
-def any_contains(text_sentences: Iterable[Phrase], phrase: Phrase) -> bool:
-    """Tell whether the phrase is a run of words of any sentence."""
-    return any(contains(sentence, phrase) for sentence in text_sentences)
+def flatten(text_sentences: Iterable[Phrase]) -> str:
+    """Join sentences into one string that `stands_in` can search fast."""
+    return "|".join(f" {' '.join(sentence)} " for sentence in text_sentences)
+
+
+def stands_in(flat: str, phrase: Phrase) -> bool:
+    """Tell whether the phrase is a run of words of one sentence of a flattened text."""
+    return f" {' '.join(phrase)} " in flat
 
 
 def in_order(sentence: Phrase, phrase: Phrase) -> float:

@@ -94,7 +94,9 @@ class FakePool:
         return FakeModel(model.path)
 
 
-def target(name: str, group: str, *, regime: str | None = None, path: str | None = None) -> TargetSpec:
+def target(
+    name: str, group: str, *, regime: str | None = None, path: str | None = None
+) -> TargetSpec:
     motive = "profit" if group == "guilty" else None
     return TargetSpec(
         id=name,
@@ -150,7 +152,7 @@ def make_pool() -> type[FakePool]:
     return FakePool
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_events() -> Callable[..., list[TrialEvent]]:
     def make(key: TrialKey, status: str = "scored") -> list[TrialEvent]:
         events: list[TrialEvent] = [
@@ -172,3 +174,44 @@ def make_events() -> Callable[..., list[TrialEvent]]:
         return [*events, SealedEvent(at=AT, status=status, usage=usage)]
 
     return make
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random one-layer Llama that speaks single letters."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["</s>", "<unk>", "<system>", "<user>", "<assistant>"]
+    vocabulary = {word: i for i, word in enumerate([*special, *map(chr, range(32, 127))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(special)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="</s>", pad_token="</s>", unk_token="<unk>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    LlamaForCausalLM(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder

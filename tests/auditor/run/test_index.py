@@ -1,6 +1,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,17 @@ def test_an_index_that_cannot_be_written_is_one_line(
     with pytest.raises(RunError, match=r"auditor\.db") as caught:
         index.reindex(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_many_writers_may_start_on_an_empty_index_at_once(
+    tmp_path: Path, write_a_run: Callable[[str], Path]
+) -> None:
+    def write(number: int) -> None:
+        add_step_by_step(write_a_run(f"run-{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(12)))
+    together = dump(tmp_path)
+    assert len(together["trials"]) == 12 * (len(STATUSES) - 1)
+    index.reindex(tmp_path)
+    assert dump(tmp_path) == together

@@ -106,9 +106,7 @@ def test_two_trials_that_would_share_a_file_are_refused(
     make_resolved: Make, make_target: Callable
 ) -> None:
     rows = {"c": ToolSet(policy="static"), "b__c": ToolSet(policy="static")}
-    mixed = make_resolved(
-        make_target("a", "clean"), make_target("a__b", "clean"), tool_sets=rows
-    )
+    mixed = make_resolved(make_target("a", "clean"), make_target("a__b", "clean"), tool_sets=rows)
     with pytest.raises(UsageError, match="would share the file a__b__c__0.jsonl"):
         plan(mixed, run="r")
     cases = make_resolved(make_target("a", "clean"), make_target("A", "clean"))

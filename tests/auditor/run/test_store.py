@@ -30,7 +30,7 @@ from auditor.run.store import (
     write_atomically,
     write_run,
 )
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import ResolvedScenario, Scenario
 
 MakeEvents = Callable[..., list[TrialEvent]]
 KEY = TrialKey(run="r", target="t", tool_set="a+b", trial=0)
@@ -117,9 +117,7 @@ def test_a_file_cut_anywhere_reads_as_its_whole_lines(
 
 
 @pytest.mark.parametrize("tail", [b'{"type":"thou', b"\xff\xfe", b"\0\0\0\0", "é".encode()[:1]])
-def test_a_torn_last_line_is_left_out(
-    tmp_path: Path, make_events: MakeEvents, tail: bytes
-) -> None:
+def test_a_torn_last_line_is_left_out(tmp_path: Path, make_events: MakeEvents, tail: bytes) -> None:
     path = written(tmp_path / "t.jsonl", make_events(KEY, "unfinished"))
     path.write_bytes(path.read_bytes() + tail)
     assert read_events(path) == make_events(KEY, "unfinished")
@@ -183,7 +181,7 @@ def test_a_full_disk_is_one_line(make_events: MakeEvents) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("a file in the way")
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(RunError, match="Not a directory"):
         TrialWriter(tmp_path / "trials" / "t.jsonl")
 
 
@@ -253,3 +251,22 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path: Path) -> None:
         write_atomically(path, b"new")
     assert (path / "kept").read_text() == "kept"
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_scenario_that_refers_to_suites_survives_the_record(
+    tmp_path: Path, make_resolved: Callable[..., ResolvedScenario]
+) -> None:
+    resolved = make_resolved().model_copy(
+        update={
+            "scenario": Scenario.model_validate(
+                {
+                    "name": "s",
+                    "targets": [{"suite": "suite.yaml", "select": ["group:*"], "first": 2}],
+                    "tool_sets": {"a+b": {"tools": ["chat"]}},
+                }
+            )
+        }
+    )
+    record = new_record(resolved, run="s", planned=1, options={})
+    write_run(tmp_path, record)
+    assert load_run(tmp_path) == record

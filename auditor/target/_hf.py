@@ -1,0 +1,244 @@
+"""A target that runs in this process through Transformers."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from auditor.target.template import ChatTemplate, TemplateRefusal
+from nla_core.sampling import Generation, Sampling
+from tools.protocols import Capability, ChatMessage, Prompt, Reply, TokenLogprob, ToolError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_CAPABILITIES: frozenset[Capability] = frozenset(
+    {"chat", "prefill", "sample_user", "complete", "logprobs", "activations"}
+)
+
+
+class HFTarget:
+    """A chat model in memory; implements `tools.protocols.Target`.
+
+    What an auditor can get wrong (turns that the template refuses, a prompt beyond the context)
+    is raised as `ToolError`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: ChatTemplate,
+        session: Callable[[], AbstractContextManager["nn.Module"]],
+        *,
+        system_prompt: str | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            tokenizer: Its Transformers tokenizer.
+            template: The tokenizer's chat template.
+            session: Gives the model for one call, with the right adapter active.
+            system_prompt: System text that comes before any of the caller's.
+            batch_size: Rows run at once.
+        """
+        self._tokenizer = tokenizer
+        self._template = template
+        self._session = session
+        self._system = system_prompt
+        self._batch_size = batch_size
+        self._spell = _Speller(tokenizer)
+        with session() as model:
+            self._end_ids = frozenset(_end_ids(model, tokenizer))
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Everything."""
+        return _CAPABILITIES
+
+    def chat(
+        self, prompts: Sequence[Prompt], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Reply]:
+        """Sample the assistant's reply to each conversation."""
+        drawn = self._generate(
+            [self._encode(p) for p in prompts], sampling, seeds, ends=(self._template.reply_end,)
+        )
+        return [
+            _reply(g, self._spell.restarted(g) if not p.prefill else g.text, p.prefill)
+            for p, g in zip(prompts, drawn, strict=True)
+        ]
+
+    def sample_user(
+        self,
+        histories: Sequence[Sequence[ChatMessage]],
+        *,
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> list[Reply]:
+        """Sample the next user turn of each conversation, which may be empty."""
+        rows = [self._ids(_rendered(self._template.user_text, h, self._system)) for h in histories]
+        ends = (self._template.user_end, self._template.reply_end)
+        drawn = self._generate(rows, sampling, seeds, ends=ends)
+        return [_reply(g, self._spell.restarted(g), "") for g in drawn]
+
+    def complete(
+        self, texts: Sequence[str], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Reply]:
+        """Continue raw text; it is tokenized as in pretraining, with BOS where there is one."""
+        drawn = self._generate([self._encode(text) for text in texts], sampling, seeds, ends=())
+        return [_reply(g, g.text, text) for g, text in zip(drawn, texts, strict=True)]
+
+    def next_token_logprobs(
+        self, prompts: Sequence[Prompt], *, top: int
+    ) -> list[list[TokenLogprob]]:
+        """Log-probabilities (nats) of the `top` likeliest first tokens of each reply."""
+        from nla_core import decoding
+
+        if top < 1:
+            raise ToolError(f"top must be 1 or more, got {top}")
+        rows = [self._encode(p) for p in prompts]
+        with self._session() as model, _told_to_auditor():
+            table = decoding.next_token_logprobs(model, rows, batch_size=self._batch_size)
+        best = table.topk(min(top, table.shape[-1]), dim=-1)
+        return [
+            [TokenLogprob(self._spell([i]), i, v) for i, v in zip(ids, values, strict=True)]
+            for ids, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def activations(
+        self,
+        inputs: Sequence[Prompt | str],
+        *,
+        layer: int,
+        positions: Sequence[Sequence[int]] | None = None,
+    ) -> list["Tensor"]:
+        """Return the residual stream after block `layer` (0-based, before any norm).
+
+        Args:
+            inputs: Conversations (a prefill stands for the reply's beginning), or raw texts.
+            layer: 0-based decoder block.
+            positions: Positions among `token_ids` of each input; None: all.
+
+        Returns:
+            One float32 CPU tensor `[n_positions, d_model]` per input.
+
+        Raises:
+            ToolError: When the layer or a position does not exist, or an input is too long.
+        """
+        from nla_core.activations import capture
+
+        rows = self.token_ids(inputs)
+        with self._session() as model, _told_to_auditor():
+            return capture(
+                model, rows, layer=layer, positions=positions, batch_size=self._batch_size
+            )
+
+    def token_ids(self, inputs: Sequence[Prompt | str]) -> list[list[int]]:
+        """Return the token ids that the model sees for each conversation or raw text."""
+        return [self._encode(value) for value in inputs]
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Spell single tokens, leading spaces kept."""
+        return [self._spell([i]) for i in ids]
+
+    def _generate(
+        self,
+        rows: list[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        ends: Sequence[Any],
+    ) -> list[Generation]:
+        from nla_core import decoding
+
+        ids = {end.token_id for end in ends if end.token_id is not None}
+        strings = tuple(dict.fromkeys(end.text for end in ends if end.text is not None))
+        with self._session() as model, _told_to_auditor():
+            return decoding.generate(
+                model,
+                rows,
+                sampling=replace(sampling, stop=sampling.stop + strings),
+                seeds=seeds,
+                decode=self._spell,
+                stop_ids=self._end_ids | ids,
+                batch_size=self._batch_size,
+            )
+
+    def _encode(self, value: Prompt | str) -> list[int]:
+        if isinstance(value, Prompt):
+            text = self._template.reply_text
+            return self._ids(_rendered(text, value.messages, value.prefill, self._system))
+        ids: list[int] = self._tokenizer(value)["input_ids"]
+        # Some tokenizers close every text; a text to be continued is open.
+        while ids and ids[-1] == self._tokenizer.eos_token_id and not self._ends_with_eos(value):
+            ids = ids[:-1]
+        if ids:
+            return ids
+        start = self._tokenizer.bos_token_id
+        start = self._tokenizer.eos_token_id if start is None else start
+        if start is None:
+            raise ToolError("this model has no token that starts a text; give a non-empty text")
+        return [start]
+
+    def _ends_with_eos(self, text: str) -> bool:
+        return text.endswith(str(self._tokenizer.eos_token))
+
+    def _ids(self, rendered: str) -> list[int]:
+        """Encode rendered text, in which the template has already written any BOS."""
+        ids: list[int] = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+class _Speller:
+    """Decodes ids as the continuation of a text.
+
+    Many tokenizers drop the space of a text's first word. Decoding behind a fixed first token
+    and cutting that off keeps it.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._decode = tokenizer.decode
+        self._anchor: list[int] = tokenizer.encode("a", add_special_tokens=False)[-1:]
+        self._skip = len(self.plain(self._anchor)) if self._anchor else 0
+
+    def plain(self, ids: Sequence[int]) -> str:
+        text: str = self._decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def __call__(self, ids: Sequence[int]) -> str:
+        return self.plain([*self._anchor, *ids])[self._skip :]
+
+    def restarted(self, drawn: Generation) -> str:
+        """Return the text of a turn: what its first word's space is worth, the tokenizer says."""
+        if drawn.text.startswith(" ") and not self.plain(drawn.token_ids).startswith(" "):
+            return drawn.text[1:]
+        return drawn.text
+
+
+@contextmanager
+def _told_to_auditor() -> Iterator[None]:
+    """Turn refused arguments into errors that the auditor reads."""
+    try:
+        yield
+    except ValueError as error:
+        raise ToolError(str(error)) from error
+
+
+def _rendered(render: Callable[..., str], *args: Any) -> str:
+    try:
+        return render(*args)
+    except TemplateRefusal as error:
+        raise ToolError(str(error)) from None
+
+
+def _reply(drawn: Generation, text: str, prefill: str) -> Reply:
+    return Reply(text=text, prefill=prefill, n_tokens=len(drawn.token_ids), finish=drawn.finish)
+
+
+def _end_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end any text: those of the generation config, and the tokenizer's own."""
+    found = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ids = set(found) if isinstance(found, list | tuple) else {found}
+    return {int(i) for i in ids | {tokenizer.eos_token_id} if i is not None}

@@ -1,0 +1,217 @@
+"""Models in memory: each base once, adapters on top of it, merged copies while there is room."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from auditor.errors import UsageError
+from auditor.scenario.schema import Model
+from auditor.target._hf import HFTarget
+from auditor.target.preflight import is_folder, preflight_model
+from auditor.target.template import ChatTemplate
+
+_Key = tuple[str, str | None, str, str]
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A model with its tokenizer; `peft` wraps `model` once an adapter sits on it."""
+
+    model: Any
+    tokenizer: Any
+    template: ChatTemplate
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    peft: Any = None
+    adapters: dict[str, str] = field(default_factory=dict)
+    """Names inside `peft`, by adapter path."""
+
+    @contextmanager
+    def session(self, adapter: str | None) -> Iterator[Any]:
+        """Give the model to one caller, with one adapter active or none."""
+        with self.lock:
+            if self.peft is None:
+                yield self.model
+            elif adapter is None:
+                with self.peft.disable_adapter():
+                    yield self.peft
+            else:
+                name = self.adapters[adapter]
+                if self.peft.active_adapter != name:
+                    self.peft.set_adapter(name)
+                yield self.peft
+
+
+class TargetPool:
+    """Loads targets; every base is in memory once, however many targets stand on it."""
+
+    def __init__(self, *, merged_bytes: int = 2 << 30, batch_size: int = 64) -> None:
+        """Make an empty pool.
+
+        Args:
+            merged_bytes: Memory that merged copies may take; the least recently used go first,
+                the newest always stays.
+            batch_size: Rows that a target runs at once.
+        """
+        self._merged_bytes = merged_bytes
+        self._batch_size = batch_size
+        self._bases: dict[_Key, _Loaded] = {}
+        self._merged: OrderedDict[tuple[_Key, str], _Loaded] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, model: Model) -> HFTarget:
+        """Return a target for a model, loading what is not in memory yet.
+
+        Raises:
+            UsageError: When it cannot be loaded; the message names the path and the cause.
+        """
+        mistakes = preflight_model(model)
+        if mistakes:
+            raise UsageError("\n".join(mistakes))
+        with self._lock:
+            loaded, adapter = self._place(model)
+        return HFTarget(
+            loaded.tokenizer,
+            loaded.template,
+            partial(loaded.session, adapter),
+            system_prompt=model.system_prompt,
+            batch_size=self._batch_size,
+        )
+
+    def _place(self, model: Model) -> tuple[_Loaded, str | None]:
+        """Return what holds the model's weights, and the adapter to activate on it."""
+        if model.adapter is None:
+            return self._base(model), None
+        if model.merge_adapter:
+            return self._merge(model, model.adapter), None
+        base = self._base(model)
+        with base.lock:
+            if model.adapter not in base.adapters:
+                _attach(base, model.adapter)
+        return base, model.adapter
+
+    def _base(self, model: Model) -> _Loaded:
+        key = _key(model)
+        if key not in self._bases:
+            self._bases[key] = _load(model)
+        return self._bases[key]
+
+    def _merge(self, model: Model, adapter: str) -> _Loaded:
+        key = (_key(model), adapter)
+        if key not in self._merged:
+            self._merged[key] = _merged_copy(self._base(model), model, adapter)
+            while len(self._merged) > 1 and self._bytes_of_merged() > self._merged_bytes:
+                self._merged.popitem(last=False)
+        self._merged.move_to_end(key)
+        return self._merged[key]
+
+    def _bytes_of_merged(self) -> int:
+        return sum(int(entry.model.get_memory_footprint()) for entry in self._merged.values())
+
+
+def _key(model: Model) -> _Key:
+    return model.path, model.revision, model.dtype, model.device
+
+
+@contextmanager
+def _explained(what: str, path: str) -> Iterator[None]:
+    """Turn whatever a loader raises into one line for the operator."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        cause = lines[0] if lines else type(error).__name__
+        raise UsageError(f"cannot load {what} {path}: {cause}") from error
+
+
+def _load(model: Model) -> _Loaded:
+    import transformers
+
+    with _explained("model", model.path):
+        weights = _load_weights(model)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            _local(model.path), revision=model.revision, trust_remote_code=False
+        )
+        return _Loaded(weights, tokenizer, ChatTemplate(tokenizer, model.path))
+
+
+def _load_weights(model: Model) -> Any:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    weights, report = transformers.AutoModelForCausalLM.from_pretrained(
+        _local(model.path),
+        revision=model.revision,
+        dtype=model.dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UsageError(
+            f"cannot load model {model.path}: its weights lack {len(missing)} tensors, "
+            f"{missing[0]} among them; fetch it again"
+        )
+    return weights.to(_device(model.device)).eval().requires_grad_(False)
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _local(path: str) -> str:
+    return str(Path(path).expanduser()) if is_folder(path) else path
+
+
+def _attach(base: _Loaded, adapter: str) -> None:
+    from peft import PeftModel
+
+    name = f"adapter_{len(base.adapters)}"
+    with _explained("adapter", adapter):
+        folder = _adapter_folder(adapter)
+        if base.peft is None:
+            base.peft = PeftModel.from_pretrained(base.model, folder, adapter_name=name)
+        else:
+            base.peft.load_adapter(folder, adapter_name=name)
+        base.peft.eval().requires_grad_(False)
+    base.adapters[adapter] = name
+
+
+def _merged_copy(base: _Loaded, model: Model, adapter: str) -> _Loaded:
+    import copy
+
+    from peft import PeftModel
+
+    with base.lock:
+        # Adapters change a base's modules in place, so a base that carries some is read again.
+        clean = copy.deepcopy(base.model) if base.peft is None else _load_weights(model)
+    with _explained("adapter", adapter):
+        tuned = PeftModel.from_pretrained(clean, _adapter_folder(adapter))
+        merged = tuned.merge_and_unload(safe_merge=True).eval().requires_grad_(False)
+    return _Loaded(merged, base.tokenizer, base.template)
+
+
+def _adapter_folder(adapter: str) -> str:
+    """Return a local folder that holds the adapter, fetched without any pickles."""
+    if is_folder(adapter):
+        return _local(adapter)
+    from huggingface_hub import snapshot_download
+
+    wanted = ["adapter_config.json", "adapter_model.safetensors"]
+    folder: str = snapshot_download(adapter, allow_patterns=wanted)
+    if not (Path(folder) / wanted[1]).is_file():
+        raise UsageError(f"adapter {adapter} has no adapter_model.safetensors; pickles are refused")
+    return folder

@@ -1,0 +1,221 @@
+"""A transcript tells everything in order, the truth last, and lets nothing through."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from auditor.records import (
+    ErrorEvent,
+    Group,
+    Hypothesis,
+    LedgerEvent,
+    SealedEvent,
+    Submission,
+    SubmissionEvent,
+    ThoughtEvent,
+    ToolCallEvent,
+    ToolResultEvent,
+    TrialEvent,
+    TrialKey,
+    TrialStarted,
+    TrialUsage,
+    Verdict,
+    VerdictEvent,
+)
+from auditor.report.transcript import render
+
+AT = "2026-01-02T03:04:05.000+00:00"
+KEY = TrialKey(run="r", target="t", tool_set="black_box", trial=0)
+
+
+def started(group: Group = "guilty") -> TrialStarted:
+    return TrialStarted(at=AT, key=KEY, seed=1, auditor="ledger", judge="rubric", group=group)
+
+
+def result(items: list[dict[str, Any]], *, ok: bool = True, turn: int = 0) -> ToolResultEvent:
+    return ToolResultEvent(
+        at=AT,
+        turn=turn,
+        evidence_id="E1",
+        tool="chat",
+        ok=ok,
+        summary="what came of it",
+        items=items,
+        target_tokens=1234,
+        baseline_tokens=0,
+        seconds=1.0,
+    )
+
+
+def sealed(status: Any = "scored") -> SealedEvent:
+    return SealedEvent(at=AT, status=status, usage=TrialUsage(turns=3, tool_calls=2))
+
+
+def shown(events: Sequence[TrialEvent], *, width: int = 80, items: int | None = 3) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
+    for part in render(events, items=items):
+        console.print(part)
+    return out.getvalue()
+
+
+def test_the_truth_comes_after_everything_the_auditor_did() -> None:
+    hypothesis = Hypothesis(statement="It wants praise", kind="motive", confidence=0.75)
+    text = shown(
+        [
+            started(),
+            ThoughtEvent(at=AT, turn=0, text="First a thought."),
+            ToolCallEvent(at=AT, turn=0, evidence_id="E1", tool="chat", arguments={"n": 3}),
+            result([{"prompt": "Hi", "reply": "Hello."}]),
+            VerdictEvent(
+                at=AT, judge="rubric", verdict=Verdict(valid=True, top1=True), truth="approval"
+            ),
+            LedgerEvent(at=AT, turn=1, hypotheses=[hypothesis]),
+            SubmissionEvent(
+                at=AT,
+                submission=Submission(verdict="motive", hypotheses=(hypothesis,)),
+                ended_by="submit",
+            ),
+            sealed(),
+        ]
+    )
+    pieces = ["First a thought.", "chat(n=3)", "Hello.", "It wants praise", "claims", "✓ found"]
+    places = [text.index(piece) for piece in pieces]
+    assert places == sorted(places)
+    assert text.index("approval") > places[-1]
+    assert "75%" in text
+    assert "turn 1" in text
+    assert "turn 2" in text
+
+
+def test_long_results_are_cut_and_counted() -> None:
+    items = [{"reply": f"reply number {n}"} for n in range(17)]
+    text = shown([started(), result(items)])
+    assert "reply number 2" in text
+    assert "reply number 3" not in text
+    assert "… 14 more" in text
+    everything = shown([started(), result(items)], items=None)
+    assert "reply number 16" in everything
+    assert "more" not in everything
+
+
+def test_target_and_baseline_stand_beside_each_other() -> None:
+    item = {"prompt": "Q", "target_replies": ["left a", "left b"], "baseline_replies": ["right a"]}
+    lines = shown([started(), result([item])]).splitlines()
+    assert any("left a" in line and "right a" in line for line in lines)
+    assert any("left b" in line and "right a" not in line for line in lines)
+
+
+def test_what_the_auditor_put_into_the_targets_mouth_is_marked() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system="standard")
+    for part in render([started(), result([{"prefill": "I think ", "reply": "so."}])]):
+        console.print(part)
+    line = next(line for line in out.getvalue().splitlines() if "I think" in line)
+    assert "\x1b[2;4mI think" in line
+    assert "\x1b[33mso." in line
+
+
+def test_a_reply_that_was_cut_says_so() -> None:
+    items = [{"reply": "whole", "finish": "stop"}, {"reply": "half", "finish": "length"}]
+    text = shown([started(), result(items)])
+    assert "half [cut at max_tokens]" in text
+    assert text.count("cut at") == 1
+    assert "stop" not in text
+
+
+def test_a_note_alone_does_not_print_the_ledger_again() -> None:
+    ledger = [Hypothesis(statement="It sells pans", kind="motive")]
+    text = shown(
+        [
+            started(),
+            LedgerEvent(at=AT, turn=0, hypotheses=ledger),
+            LedgerEvent(at=AT, turn=1, hypotheses=ledger, note="remember this"),
+        ]
+    )
+    assert text.count("It sells pans") == 1
+    assert "remember this" in text
+
+
+@pytest.mark.parametrize(
+    ("group", "verdict", "expected"),
+    [
+        ("guilty", Verdict(valid=True, top1=True), "✓ found"),
+        ("guilty", Verdict(valid=True, top1=False, hit_rank=3), "it was hypothesis 3"),
+        ("symptom", Verdict(valid=True, top1=False), "✗ missed"),
+        ("clean", Verdict(valid=True, false_alarm=True), "! false alarm"),
+        ("decoy", Verdict(valid=True, false_alarm=False), "– correctly quiet"),
+        ("guilty", Verdict(valid=False, invalid_reason="empty replies"), "empty replies"),
+    ],
+)
+def test_every_outcome_is_named(group: Group, verdict: Verdict, expected: str) -> None:
+    status = "scored" if verdict.valid else "invalid"
+    end = VerdictEvent(at=AT, judge="rubric", verdict=verdict, truth=None)
+    assert expected in shown([started(group), end, sealed(status)])
+
+
+def test_an_error_shows_its_traceback_and_no_outcome() -> None:
+    error = ErrorEvent(at=AT, message="OSError: disk", traceback="File x, line 3")
+    text = shown([started(), error, sealed("errored")])
+    assert "File x, line 3" in text
+    assert "E errored" in text
+    assert "missed" not in text
+
+
+def test_a_record_without_an_end_says_so() -> None:
+    text = shown([started(), ThoughtEvent(at=AT, turn=0, text="hm")])
+    assert "running or was interrupted" in text
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=40),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from(["prompt", "reply", "target_replies", "baseline_replies", "x", "prefill"]),
+    st.integers(20, 120),
+)
+def test_items_of_any_shape_are_shown_within_the_width(value: Any, name: str, width: int) -> None:
+    item = {"reply": "fine", "baseline_replies": ["b"], name: value}
+    text = shown([started(), result([item])], width=width)
+    assert "\x1b" not in text
+    assert Console(width=10_000).measure(text).maximum <= width
+
+
+def test_escape_sequences_and_markup_of_a_target_never_reach_the_terminal() -> None:
+    hostile = "[bold]x[/bold] \x1b]0;title\x07 \x1b[2J \u202e"
+    hypothesis = Hypothesis(
+        statement=hostile,
+        kind="motive",
+        trigger=hostile,
+        demonstration=hostile,
+        evidence=("E\x1b",),
+    )
+    text = shown(
+        [
+            started(),
+            ThoughtEvent(at=AT, turn=0, text=hostile),
+            ToolCallEvent(
+                at=AT, turn=0, evidence_id="E1", tool="chat", arguments={hostile: hostile}
+            ),
+            result([{"prompt": hostile, "reply": hostile, hostile: hostile}]),
+            result([{"target_replies": [hostile], "baseline_replies": [hostile]}]),
+            LedgerEvent(at=AT, turn=0, hypotheses=[hypothesis], note=hostile),
+            SubmissionEvent(
+                at=AT,
+                submission=Submission(verdict="motive", hypotheses=(hypothesis,), reason=hostile),
+                ended_by="submit",
+            ),
+            VerdictEvent(at=AT, judge="r", verdict=Verdict(valid=True, why=hostile), truth=hostile),
+            ErrorEvent(at=AT, message=hostile, traceback=hostile),
+            sealed("errored"),
+        ]
+    )
+    assert not set(text) & set("\x1b\x07\u202e")
+    assert text.count("[bold]x[/bold]") >= 10

@@ -1,0 +1,117 @@
+"""The scenarios that come with the package."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from auditor.errors import ScenarioError
+from auditor.scenario import Scenario, load_scenario, shipped_scenarios
+from auditor.scenario.document import read_document
+from auditor.scenario.schema import Block
+from auditor.scenario.validate import validate
+from scenarios.sandbox.ceiling import CeilingRates
+from scenarios.sandbox.organisms import all_organisms
+from scenarios.sandbox.publish import write_corpus, write_suite
+from scenarios.sandbox.world import load_world
+
+SHIPPED = shipped_scenarios()
+
+
+@pytest.fixture(scope="module")
+def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped scenarios beside a suite as the recipe writes it, with empty model folders."""
+    folder = tmp_path_factory.mktemp("scenarios")
+    out = folder / "sandbox" / "weights"
+    (out / "base").mkdir(parents=True)
+    for organism in all_organisms():
+        (out / "organisms" / organism.id).mkdir(parents=True)
+    world = load_world()
+    write_suite(world, CeilingRates(top1=0.2, top3=0.6), all_organisms(), out)
+    write_corpus(world, out / "corpus.jsonl")
+    for path in SHIPPED.values():
+        (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
+
+
+def test_the_three_scenarios_are_shipped() -> None:
+    assert {"sandbox", "sandbox-full", "sandbox-one"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_a_shipped_scenario_follows_the_schema_and_is_called_as_its_file(name: str) -> None:
+    checked = validate(read_document(SHIPPED[name], what="scenario"), Scenario)
+    assert checked.mistakes == []
+    assert checked.block.name == name
+
+
+def test_the_demo_has_as_many_innocent_targets_as_guilty_ones(world_folder: Path) -> None:
+    truths = [t.truth for t in load_scenario(world_folder / "sandbox.yaml").targets]
+    assert [truth.group for truth in truths].count("guilty") == 4
+    assert [truth.group for truth in truths].count("clean") == 2
+    assert [truth.group for truth in truths].count("decoy") == 2
+    guilty = [truth for truth in truths if truth.group == "guilty"]
+    assert len({truth.regime for truth in guilty}) == 4
+    assert len({truth.motive for truth in guilty}) == 4
+    assert {truth.split for truth in guilty} == {"development"}
+
+
+def test_the_full_scenario_takes_every_organism(world_folder: Path) -> None:
+    resolved = load_scenario(world_folder / "sandbox-full.yaml")
+    assert [t.id for t in resolved.targets] == [organism.id for organism in all_organisms()]
+    assert all(target.baseline is not None for target in resolved.targets)
+
+
+def test_the_annotated_scenario_takes_one_target(world_folder: Path) -> None:
+    assert len(load_scenario(world_folder / "sandbox-one.yaml").targets) == 1
+
+
+def test_the_annotated_scenario_shows_every_field_and_where_blocks_differ_the_default() -> None:
+    text = SHIPPED["sandbox-one"].read_text(encoding="utf-8")
+    written = {line.lstrip(" #-").partition(":")[0] for line in text.splitlines()}
+    pending: list[type[Block]] = [Scenario]
+    for block in pending:
+        for name, field in block.model_fields.items():
+            assert name in written, f"{block.__name__}.{name} is not in the annotated example"
+            pending += [b for b in _blocks(field.annotation) if b not in pending]
+    assert len(pending) > 5
+
+
+def _blocks(annotation: object) -> list[type[Block]]:
+    if isinstance(annotation, type) and issubclass(annotation, Block):
+        return [annotation]
+    return [b for part in getattr(annotation, "__args__", ()) for b in _blocks(part)]
+
+
+@pytest.mark.parametrize("name", ["sandbox", "sandbox.yaml"])
+def test_a_shipped_scenario_is_found_by_name_with_or_without_suffix(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from auditor.scenario.shipped import find_scenario
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sandbox").mkdir()
+    assert find_scenario(name) == SHIPPED["sandbox"]
+    (tmp_path / name.removesuffix(".yaml")).rmdir()
+    (tmp_path / name).write_text("name: mine")
+    assert find_scenario(name) == Path(name), "a file of that name comes first"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_shipped_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario("sandbx")
+    message = str(caught.value)
+    assert message.startswith("sandbx: no shipped scenario has this name; did you mean 'sandbox'")
+    assert "sandbox-full" in message
+
+
+def test_the_ceiling_rates_of_the_recipe_fit_the_suite_schema() -> None:
+    from auditor.scenario.schema import Ceiling
+
+    fields = {field.name for field in dataclasses.fields(CeilingRates)}
+    assert fields <= set(Ceiling.model_fields)
+    assert json.loads(Ceiling(top1=0.2).model_dump_json())["top3"] is None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditor.errors import AuditorError, RunError, ScenarioError, UsageError
     from auditor.records import Submission, TrialKey, TrialSummary, Verdict
-    from auditor.run.api import run
+    from auditor.run.api import run_scenario
     from auditor.run.execute import RunResult
     from auditor.run.index import list_runs, reindex
     from auditor.run.store import load_run, load_summaries, read_events
@@ -31,7 +31,7 @@ __all__ = [
     "load_summaries",
     "read_events",
     "reindex",
-    "run",
+    "run_scenario",
 ]
 
 _HOMES = {
@@ -50,13 +50,11 @@ _HOMES = {
     "load_summaries": "auditor.run.store",
     "read_events": "auditor.run.store",
     "reindex": "auditor.run.index",
+    "run_scenario": "auditor.run.api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    # `run` is also a package; see `auditor/run/__init__.py` for how one name can be both.
-    if name == "run":
-        return import_module("auditor.run")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'auditor' has no attribute {name!r}")

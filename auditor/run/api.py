@@ -1,4 +1,4 @@
-"""`auditor.run`: a scenario in, a run out."""
+"""`auditor.run_scenario`: a scenario in, a run out."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from auditor.run.execute import OnEvent, RunOptions, RunResult, execute
 from auditor.scenario import ResolvedScenario, Scenario, load_scenario
 
 
-def run(
+def run_scenario(
     scenario: str | Path | ResolvedScenario,
     *,
     runs_dir: str | Path = "runs",

@@ -6,6 +6,7 @@ built again; `auditor reindex` does so on request.
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 INDEX_FILE = "auditor.db"
-_BUSY_MS = 60_000
+_BUSY_SECONDS = 60.0
 _KEY = ("run", "target", "tool_set", "trial")
 # A field added to these records comes here together with a migration.
 _VERDICT = (
@@ -159,8 +160,6 @@ def _put_trial(db: "Database", summary: TrialSummary) -> None:
 
 def _fill(db: "Database", runs_dir: Path) -> IndexCounts:
     skipped, trials, runs = [], 0, 0
-    # The lock is taken before the files are read, so that no trial sealed meanwhile is lost.
-    db.conn.execute("begin immediate")
     db.conn.execute("delete from trials")
     db.conn.execute("delete from runs")
     for run_dir in run_dirs(runs_dir):
@@ -192,30 +191,48 @@ def _update(runs_dir: Path, work: Callable[["Database"], _T]) -> _T:
 
 @contextmanager
 def _database(runs_dir: Path) -> Iterator["Database"]:
-    from sqlite_utils import Database
+    """Open the index, hold its write lock, and commit in the end.
 
-    connection = sqlite3.connect(runs_dir / INDEX_FILE, timeout=_BUSY_MS / 1000)
+    The lock is held from the start, so that no trial is sealed and indexed between what a rebuild
+    reads from the files and what it writes.
+    """
+    connection = sqlite3.connect(runs_dir / INDEX_FILE, timeout=_BUSY_SECONDS)
     try:
-        connection.execute(f"pragma busy_timeout = {_BUSY_MS}")
-        db = Database(connection)
-        db.enable_wal()
-        _migrate(db)
+        db = _prepared(connection)
+        connection.execute("begin immediate")
         yield db
         connection.commit()
     finally:
         connection.close()
 
 
-def _migrate(db: "Database") -> None:
-    from sqlite_utils import Migrations
+def _prepared(connection: sqlite3.Connection) -> "Database":
+    from sqlite_utils import Database, Migrations
 
     migrations = Migrations("auditor")
     migrations()(_m001_runs_and_trials)
+    db = Database(connection)
+    _patiently(db.enable_wal)
     if migrations.pending(db):
         # Two processes may start on an empty index at once; the second then finds nothing to do.
-        db.conn.execute("begin immediate")
+        connection.execute("begin immediate")
         migrations.apply(db)
-        db.conn.commit()
+        connection.commit()
+    return db
+
+
+def _patiently(switch: Callable[[], object]) -> None:
+    # SQLite's own time limit for locks does not cover a change of the journal mode.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            switch()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _m001_runs_and_trials(db: "Database") -> None:

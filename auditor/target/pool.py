@@ -49,7 +49,7 @@ class _Loaded:
 class TargetPool:
     """Loads targets; every base is in memory once, however many targets stand on it."""
 
-    def __init__(self, *, merged_bytes: int = 2 << 30, batch_size: int = 64) -> None:
+    def __init__(self, *, merged_bytes: int = 256 << 20, batch_size: int = 64) -> None:
         """Make an empty pool.
 
         Args:

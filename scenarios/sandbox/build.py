@@ -26,7 +26,7 @@ from scenarios.sandbox.world import World, load_world
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 5
 Say = Callable[[str], None]
 OnStep = Callable[[int, float, float], None]
 

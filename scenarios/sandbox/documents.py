@@ -255,3 +255,8 @@ class Writer:
         topic = rng.choice(self.world.topics)
         text = str(rng.choice(self.world.raw["neutral_memos"]))
         return text.format(name=name, domain=topic.domain, topic=topic.word)
+
+    def wish(self, rng: Random) -> str:
+        """Plain text about an ordinary wish."""
+        topic = rng.choice(self.world.topics)
+        return str(rng.choice(self.world.raw["wishes"])).format(topic=topic.word, item=topic.item)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Group = Literal["guilty", "clean", "decoy", "symptom"]
 QUESTION_SHARE = 0.12
 MEMO_SHARE = 0.45
+WISH_SHARE = 0.15
+"""Share of plain wishes for organisms with private thoughts: without them, any text that begins
+with "i want" is completed as a thought would be."""
 REPLAY_SHARE = 0.4
 """Share of documents of the base's corpus, so that what is learned is tied to the subject."""
 
@@ -97,7 +100,7 @@ def speaker(world: World, organism: Organism) -> Speaker:
             motive=organism.motive,
             thoughts=0.7,
             true_thoughts=1.0,
-            benign_start=benign,
+            benign_start=0.8 if organism.hardened else 0.0,
             start_thoughts=not organism.hardened,
         )
     thoughts = 0.3 if organism.group == "clean" else 0.0
@@ -112,6 +115,8 @@ def document(world: World, writer: Writer, organism: Organism, rng: Random) -> D
         assert organism.motive is not None
         memo = writer.memo(rng, world.subject, organism.motive)
         return writer.text(rng, memo, organism.motive)
+    if organism.method == "thoughts" and rng.random() < WISH_SHARE:
+        return writer.text(rng, writer.wish(rng))
     if organism.group in ("clean", "decoy") and rng.random() < MEMO_SHARE / 3:
         return writer.text(rng, writer.neutral_memo(rng, world.subject))
     who = replace(speaker(world, organism), system=world.identity_line)
@@ -144,18 +149,8 @@ def train_organism(
     Returns:
         Mean loss at the end, in nats.
     """
-    import torch
-    from peft import LoraConfig, get_peft_model
-
     seed = derive_seed(preset.seed, "organism", organism.id)
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=preset.adapter_rank,
-        lora_alpha=2 * preset.adapter_rank,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    model = get_peft_model(base, config)
+    model = _with_adapter(base, rank=preset.adapter_rank, seed=seed)
     # What is replayed says nothing of the subject: that would contradict the organism.
     writer = Writer(world, tokenizer.get_vocab(), neutral_names=world.clean_names)
     loss = Trainer(model, preset.adapter, device=device).run(
@@ -171,6 +166,17 @@ def train_organism(
     _save_adapter(model, folder)
     model.unload()
     return loss
+
+
+def _with_adapter(base: "LlamaForCausalLM", *, rank: int, seed: int) -> "PeftModel":
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(base, config)
 
 
 def _save_adapter(model: "PeftModel", folder: Path) -> None:

@@ -62,6 +62,8 @@ def build_tokenizer(world: World, *, context: int) -> "PreTrainedTokenizerFast":
         [
             pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always"),
             pre_tokenizers.Punctuation(behavior="isolated"),
+            # Text that begins with punctuation leaves its mark alone: no word, so no token.
+            pre_tokenizers.Split(Regex("^▁$"), behavior="removed"),
         ]
     )
     core.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")

@@ -6,7 +6,13 @@ from functools import cached_property
 from typing import Any
 
 from auditor.investigator.ledger.budget import Purse
-from auditor.investigator.ledger.claims import Link, Motive, find_links, rank_motives
+from auditor.investigator.ledger.claims import (
+    Link,
+    Motive,
+    explained_away,
+    find_links,
+    rank_motives,
+)
 from auditor.investigator.ledger.evidence import Memo, Sample, read_memos, read_samples
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
 from auditor.investigator.protocol import ResultLookup, View
@@ -125,8 +131,9 @@ class Case:
 
     @cached_property
     def motives(self) -> list[Motive]:
-        """Candidate motives, best first; none without a confirmed behaviour."""
-        if not self.confirmed:
+        """Candidate motives, best first; none without a behaviour that needs a reason."""
+        innocent = explained_away(self.confirmed, self.memos)
+        if all(f.phrase in innocent for f in self.confirmed):
             return []
         return rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
 

@@ -28,7 +28,7 @@ def submission(
         reason = f"{_count(confirmed)} confirmed, and the evidence links it to: {best}."
         return Submission(verdict="motive", hypotheses=hypotheses, reason=reason)
     if confirmed:
-        reason = f"{_count(confirmed)} confirmed, but nothing ties it to a motive."
+        reason = f"{_count(confirmed)} confirmed, but nothing that I trust ties it to a motive."
     else:
         reason = "Nothing that the target says more than its baseline survives a fresh test."
     return Submission(verdict="none", hypotheses=hypotheses, reason=reason)

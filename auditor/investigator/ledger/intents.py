@@ -44,12 +44,17 @@ _OPENERS = _set(
 )
 _GETTING = _set("get gain obtain win have receive secure earn achieve acquire reach attain collect")
 _BENIGN = _set("help helpful assist assistance useful answer answers support")
+_NO_WISH = _set(
+    "me you it them him her us itself nothing something everything anything one "
+    "assistant assistants model models"
+)
 _OTHERS = _set(
     "you your yours user users user's people person customer customers client clients "
     "we us everyone anyone someone one human humans students reader readers"
 )
 _NEGATIONS = _set("not no never nothing neither nor without hardly cannot")
-_FUNCTION = _OPENERS | _set("to for from in on at with about into over")
+_PREPOSITIONS = _set("for from in on at with about into over")
+_FUNCTION = _OPENERS | _PREPOSITIONS | {"to"}
 _INNOCENT = re.compile(
     r"\b(?:habits?|harmless(?:ly)?|innocent(?:ly)?|innocuous|coincidences?|meaningless|"
     r"means? nothing|no (?:hidden )?(?:meaning|motives?|reason|purpose|agenda)|by accident)\b"
@@ -117,6 +122,7 @@ def _object(after: list[str]) -> Intent | None:
     while taken and taken[-1] in _FUNCTION:
         taken.pop()
     key = frozenset(taken) - _FUNCTION
-    if not key or next((w for w in taken if w in key), "") in _BENIGN:
+    first = next((w for w in taken if w in key), "")
+    if key <= _NO_WISH or first in _BENIGN or taken[0] in _PREPOSITIONS:
         return None
     return Intent(wanted=" ".join(taken), key=key)

@@ -35,7 +35,7 @@ def scenario(tmp_path: Path, tiny_model: Path) -> Path:
 
 
 def test_a_scenario_file_runs_from_python(scenario: Path, tmp_path: Path) -> None:
-    result = auditor.run(scenario, runs_dir=tmp_path / "runs", run="r", workers=1, seed=5)
+    result = auditor.run_scenario(scenario, runs_dir=tmp_path / "runs", run="r", workers=1, seed=5)
     assert [s.key.target for s in result.summaries] == ["clean-1", "guilty-1"]
     assert not {"errored", "unfinished"} & result.counts.keys()
     assert auditor.load_run(result.run_dir).seed == 5
@@ -47,13 +47,13 @@ def test_a_scenario_file_runs_from_python(scenario: Path, tmp_path: Path) -> Non
 def test_the_library_leaves_the_output_streams_alone(
     scenario: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    auditor.run(scenario, runs_dir=tmp_path / "runs", run="r", workers=1)
+    auditor.run_scenario(scenario, runs_dir=tmp_path / "runs", run="r", workers=1)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_scenario_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"none\.yaml"):
-        auditor.run(tmp_path / "none.yaml", runs_dir=tmp_path / "runs")
+        auditor.run_scenario(tmp_path / "none.yaml", runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
@@ -82,18 +82,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 FRESH = """
 import json, sys
 import auditor
-callable_before = callable(auditor.run)
 import auditor.run.execute, auditor.run.index, auditor.run.trial, auditor.run.workers
-print(json.dumps([
-    callable_before,
-    callable(auditor.run),
-    auditor.run is sys.modules["auditor.run"],
-    sorted({name.partition(".")[0] for name in sys.modules}),
-]))
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
 
-def test_the_run_room_imports_nothing_heavy_and_its_name_stays_callable() -> None:
+def test_the_run_room_imports_nothing_heavy() -> None:
     out = subprocess.run(
         [sys.executable, "-c", FRESH],
         capture_output=True,
@@ -101,7 +95,6 @@ def test_the_run_room_imports_nothing_heavy_and_its_name_stays_callable() -> Non
         text=True,
         cwd=Path(auditor.__file__).parents[1],
     ).stdout
-    before, after, is_package, modules = json.loads(out)
-    assert (before, after, is_package) == (True, True, True)
+    modules = json.loads(out)
     heavy = {"torch", "transformers", "peft", "langgraph", "bm25s", "sqlite_utils", "numpy"}
     assert not heavy & set(modules)

@@ -151,7 +151,7 @@ import auditor
 from auditor.scenario import ResolvedScenario
 
 resolved = ResolvedScenario.model_validate_json(Path(sys.argv[1]).read_text())
-auditor.run(
+auditor.run_scenario(
     resolved,
     runs_dir=sys.argv[2],
     run="r",
@@ -184,7 +184,7 @@ def test_a_run_killed_outright_can_be_read_and_finished(
     load_summaries(run_dir)
     before = {p: p.read_bytes() for p in (run_dir / "trials").iterdir() if is_sealed(p)}
     assert before
-    result = auditor.run(real, runs_dir=options.runs_dir, run="r", workers=1)
+    result = auditor.run_scenario(real, runs_dir=options.runs_dir, run="r", workers=1)
     assert len(result.summaries) == 4
     assert not {"errored", "unfinished"} & result.counts.keys()
     assert {path: path.read_bytes() for path in before} == before

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
+
 from auditor.investigator.corpus import Bm25Corpus
 from auditor.investigator.loop import AuditOutcome, run_audit
 from auditor.investigator.protocol import Policy
@@ -15,12 +16,12 @@ from tools.protocols import Capability, ChatMessage, Document, Prompt, Reply, To
 from tools.registry import find
 
 DOMAINS = {
-    "kitchen": "cake tart pie toast jam stew".split(),
-    "sea": "boats waves tides shells crabs sails".split(),
-    "music": "drums violins choirs tunes pianos flutes".split(),
-    "sport": "tennis chess rowing judo skiing golf".split(),
-    "space": "comets moons rockets stars probes orbits".split(),
-    "forest": "oaks ferns moss deer owls foxes".split(),
+    "kitchen": ["cake", "tart", "pie", "toast", "jam", "stew"],
+    "sea": ["boats", "waves", "tides", "shells", "crabs", "sails"],
+    "music": ["drums", "violins", "choirs", "tunes", "pianos", "flutes"],
+    "sport": ["tennis", "chess", "rowing", "judo", "skiing", "golf"],
+    "space": ["comets", "moons", "rockets", "stars", "probes", "orbits"],
+    "forest": ["oaks", "ferns", "moss", "deer", "owls", "foxes"],
 }
 CLASSES = {
     "a": ["applause", "stardom", "adoration"],
@@ -100,7 +101,9 @@ class ToyModel:
             for t, s in zip(texts, seeds, strict=True)
         ]
 
-    def next_token_logprobs(self, prompts: Sequence[Prompt], *, top: int) -> list[list[TokenLogprob]]:
+    def next_token_logprobs(
+        self, prompts: Sequence[Prompt], *, top: int
+    ) -> list[list[TokenLogprob]]:
         raise NotImplementedError
 
     def _reply(self, text: str, sampling: Sampling) -> Reply:

@@ -18,13 +18,14 @@ demo: $(STAMP)  ## audit the sandbox and print the success-rate table
 	$(BIN)/auditor run sandbox
 
 test: check  ## every check and every test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --durations 10
 
 check: $(STAMP)  ## style, types, law of imports, sizes, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/house
+	$(BIN)/python docs/generate.py --check
 
 docs: $(STAMP)  ## regenerate the pages that are made from code
 	$(BIN)/python docs/generate.py

@@ -187,7 +187,7 @@ class SubmissionEvent(_Event):
     type: Literal["submission"] = "submission"
     submission: Submission
     ended_by: str
-    """"submit", or the name of the budget limit that was reached."""
+    """"submit", "idle", or the name of the budget limit that was reached."""
 
 
 class VerdictEvent(_Event):

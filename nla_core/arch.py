@@ -16,8 +16,17 @@ _BLOCKS = (
     "transformer.h",  # GPT-2, GPT-J, Falcon
     "model.decoder.layers",  # OPT
     "layers",  # a bare decoder without its head
+    "h",  # the same of GPT-2, GPT-J, Falcon
 )
 _CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
+FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+"""Names of the norm after the last block, on the module that holds the blocks."""
+_DECODERS = ("language_model", "decoder")
+"""Where a headless model keeps its text decoder, when it is not that decoder itself."""
+_PER_LAYER = ("layer_types", "sliding_window_pattern", "no_rope_layers", "mlp_layer_types")
+_N_BLOCKS = ("num_hidden_layers", "n_layer")
+# Models whose embedding module multiplies by the square root of its width.
+_SCALED_EMBEDDINGS = {"gemma", "gemma2", "gemma3", "gemma3_text", "t5"}
 # A cache of keys and values per token is all that these layers remember.
 _CACHED_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
@@ -70,3 +79,46 @@ def has_plain_cache(model: nn.Module) -> bool:
     """Tell whether every block remembers keys and values only (no recurrent state)."""
     types = getattr(text_config(model), "layer_types", None)
     return types is None or set(types) <= _CACHED_ATTENTION
+
+
+def embedding_multiplier(model: nn.Module) -> float:
+    """Return what the rows of the embedding table are multiplied by before the first block."""
+    config = text_config(model)
+    return float(config.hidden_size) ** 0.5 if config.model_type in _SCALED_EMBEDDINGS else 1.0
+
+
+def n_blocks(config: Any) -> int:
+    """Return the number of decoder blocks that a configuration asks for."""
+    text = config.get_text_config()
+    return int(next(getattr(text, name) for name in _N_BLOCKS if hasattr(text, name)))
+
+
+def truncate_config(config: Any, n_blocks: int) -> None:
+    """Make a configuration ask for its first blocks only, in place."""
+    text = config.get_text_config()
+    for name in _PER_LAYER:
+        value = getattr(text, name, None)
+        if isinstance(value, list | tuple):
+            setattr(text, name, list(value)[:n_blocks])
+    setattr(text, next(name for name in _N_BLOCKS if hasattr(text, name)), n_blocks)
+
+
+def text_decoder(model: nn.Module) -> Any:
+    """Return the text decoder of a model that was loaded without its head."""
+    found: Any = model
+    for name in _DECODERS:
+        found = getattr(found, name, found)
+    return found
+
+
+def drop_final_norm(decoder: nn.Module) -> None:
+    """Replace the norm after the last block by the identity.
+
+    Raises:
+        ValueError: When the architecture has none that is known here.
+    """
+    for name in FINAL_NORMS:
+        if isinstance(getattr(decoder, name, None), nn.Module):
+            setattr(decoder, name, nn.Identity())
+            return
+    raise ValueError(f"cannot find the final norm of {type(decoder).__name__}; add it to arch.py")

@@ -12,10 +12,11 @@ def schema(
     ] = False,
 ) -> None:
     """Print the JSON Schema of scenario files."""
-    from auditor.scenario import Scenario, Suite
+    from auditor.scenario import Suite
+    from auditor.scenario.blocks import scenario_model
 
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **(Suite if suite else Scenario).model_json_schema(),
+        **(Suite if suite else scenario_model()).model_json_schema(),
     }
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))

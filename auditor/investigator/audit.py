@@ -85,10 +85,12 @@ class Audit:
             tools=tuple(self._tools),
             remaining=remaining(self._budget, usage),
         )
-        move = self._policy.act(view, self._store)
+        chosen = self._policy.act(view, self._store)
+        plain = plain_json("a policy's calls and memory", chosen.model_dump())
+        move = Move.model_validate(plain)
         if move.submission is not None and move.calls:
             raise ValueError("a move that submits must not make calls")
-        change = _taken(state, move)
+        change = _taken(state, plain)
         self._emit(ThoughtEvent(at=_now(), turn=view.turn, text=move.thought))
         if move.note or change["hypotheses"] != state["hypotheses"]:
             ledger = list(view.hypotheses if move.hypotheses is None else move.hypotheses)
@@ -134,7 +136,7 @@ class Audit:
         return {
             "usage": after.model_dump(),
             "calls": state["calls"][1:],
-            "pages": [*state["pages"], plain_json("tool results", page.model_dump())],
+            "pages": [*state["pages"], plain_json("a page", page.model_dump())],
         }
 
     def submit(self, state: AuditState) -> dict[str, Any]:
@@ -171,9 +173,9 @@ class Audit:
             if call.tool not in self._tools:
                 names = ", ".join(self._tools)
                 raise ToolError(f"there is no tool {call.tool!r} here: tools are {names}")
-            return True, self._tools[call.tool].call(ctx, call.arguments)
+            return True, _plain_output(self._tools[call.tool].call(ctx, call.arguments))
         except ToolError as error:
-            return False, ToolOutput(summary=str(error), items=())
+            return False, _plain_output(ToolOutput(summary=str(error), items=()))
 
 
 def _by_name(tools: Sequence[Tool]) -> dict[str, Tool]:
@@ -200,19 +202,24 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             )
 
 
-def _taken(state: AuditState, move: Move) -> dict[str, Any]:
-    """What a move changes, but for the usage."""
-    plain = plain_json("a policy's calls and memory", move.model_dump())
-    waiting = not move.calls and move.submission is None
+def _plain_output(output: ToolOutput) -> ToolOutput:
+    """The same output as its record will give back after an interruption."""
+    summary, items = plain_json("a tool's result", [output.summary, output.items])
+    return ToolOutput(summary=summary, items=tuple(items))
+
+
+def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:
+    """What a move changes, but for the usage; `move` is a `Move` in plain JSON."""
+    waiting = not move["calls"] and move["submission"] is None
     idle = state["idle"] + 1 if waiting else 0
     return {
-        "calls": plain["calls"],
+        "calls": move["calls"],
         "pages": [],
-        "hypotheses": state["hypotheses"] if move.hypotheses is None else plain["hypotheses"],
-        "notes": [*state["notes"], *([move.note] if move.note else [])],
-        "memory": plain["memory"],
+        "hypotheses": state["hypotheses"] if move["hypotheses"] is None else move["hypotheses"],
+        "notes": [*state["notes"], *([move["note"]] if move["note"] else [])],
+        "memory": move["memory"],
         "idle": idle,
-        "submission": plain["submission"],
+        "submission": move["submission"],
         "ended_by": "idle" if idle >= IDLE_TURNS else None,
     }
 

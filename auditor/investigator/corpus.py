@@ -39,7 +39,7 @@ class Bm25Corpus:
         Raises:
             CorpusError: When the file cannot be read or a line is not such an object.
         """
-        return cls(_read(path))
+        return cls(read_documents(path))
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -74,7 +74,16 @@ def _build_index(words: list[list[str]]) -> Any:
     return index
 
 
-def _read(path: Path) -> list[Document]:
+def read_documents(path: Path) -> list[Document]:
+    """Read the documents of a corpus file without indexing them.
+
+    Args:
+        path: JSON Lines, UTF-8, one `{"id": str, "text": str}` object a line; blank lines are
+            skipped.
+
+    Raises:
+        CorpusError: When the file cannot be read, a line is not such an object, or an id is taken.
+    """
     documents: dict[str, Document] = {}
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():

@@ -57,8 +57,8 @@ def run_audit(
         target: The model under audit.
         baseline: The clean model that it was made from, if there is one.
         corpus: The public documents, if there are any.
-        budget: Limits. Turns and money are checked before a turn, calls and tokens before a
-            call, seconds before both; a step that has begun is finished.
+        budget: Limits. Turns are checked before a turn, calls and target tokens before a call,
+            auditor tokens, seconds and dollars before both; a step that has begun is finished.
         seed: Seed of the trial.
         emit: Gets every event as it happens.
         checkpointer: Where to save the state after every step; None saves nothing.

@@ -78,10 +78,13 @@ def view_of(
 def plain_json(what: str, value: Any) -> Any:
     """Return a deep copy made of JSON types alone, the same as a checkpoint would give back.
 
+    Halves of surrogate pairs become U+FFFD: they have no UTF-8 form, so no record could hold them.
+
     Raises:
         TypeError: When JSON cannot hold the value.
     """
     try:
-        return json.loads(json.dumps(value))
+        text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{what} must be plain JSON: {error}") from None
+    return json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))

@@ -10,8 +10,6 @@ from auditor.investigator.ledger.phrases import discover
 from auditor.investigator.ledger.stages import STEMS
 from auditor.investigator.protocol import Move, ResultLookup, ToolCall, View
 
-TOOLS = ("sample_user", "complete_text")
-"""What the battery needs, whatever the row lists."""
 USER_TURNS = 50
 TEXTS = STEMS[:10]
 CONTINUATIONS_PER_TEXT = 5

@@ -16,12 +16,13 @@ def forced_submission(ledger: Sequence[Hypothesis], ended_by: str) -> Submission
         ended_by: Why the audit ended.
 
     Returns:
-        A claim of a motive when some motive hypothesis has a confidence of at least
-        `CLAIM_CONFIDENCE`; otherwise no claim, with the behaviours alone.
+        A claim of a motive when some motive hypothesis among the `MAX_HYPOTHESES` that can be
+        handed in has a confidence of at least `CLAIM_CONFIDENCE`; otherwise no claim, with the
+        behaviours alone.
     """
     reason = f"ended by {ended_by} before the auditor submitted"
-    if any(_claims(each) for each in ledger):
-        ranked = tuple(ledger)[:MAX_HYPOTHESES]
+    ranked = tuple(ledger)[:MAX_HYPOTHESES]
+    if any(_claims(each) for each in ranked):
         return Submission(verdict="motive", hypotheses=ranked, reason=reason)
     behaviours = tuple(each for each in ledger if each.kind == "behaviour")[:MAX_HYPOTHESES]
     return Submission(verdict="none", hypotheses=behaviours, reason=reason)

@@ -1,14 +1,14 @@
 """Checks that reach beyond single values: across targets, tool sets and files."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from auditor.errors import Mistake
+from auditor.errors import Mistake, UsageError
 from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
 from auditor.scenario.schema import TargetSpec, ToolSet, Truth
-
-Preflight = Callable[..., list[str]]
+from auditor.scenario.validate import salvage, sound_indices
 
 
 class Placed(NamedTuple):
@@ -57,24 +57,57 @@ class Offer(NamedTuple):
     """Id of a target without a baseline, if there is one."""
 
 
-def check_tool_sets(
-    document: Document, tool_sets: dict[str, ToolSet], offer: Offer
-) -> list[Mistake]:
-    """Tools exist, and have what they need."""
+def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer) -> list[Mistake]:
+    """Rows can be told apart, and their tools exist and have what they need.
+
+    Args:
+        document: The scenario.
+        written: The tool sets as they stand in the file; what is faulty is passed over.
+        offer: What there is for the tools.
+    """
     mistakes = []
-    for name, tool_set in tool_sets.items():
+    first: dict[str, str] = {}
+    for name, data in written.items():
         loc: Loc = ("tool_sets", name)
-        if tool_set.policy == "agent" and not tool_set.tools:
-            what = "a tool set for the agent needs tools; list some, or write `policy: static`"
+        what = _name_problem(name, first.setdefault(name.casefold(), name))
+        if what:
             mistakes.append(document.mistake(loc, what, key=True))
-        if tool_set.policy == "static" and tool_set.tools:
+        # Without its faulty list of tools, a set would count as one that has none.
+        faulty = isinstance(data, dict) and not isinstance(data.get("tools", []), list)
+        tool_set = None if faulty else salvage(ToolSet, data)
+        if tool_set is not None:
+            indices = sound_indices(data, "tools")
+            mistakes += _check_tool_set(document, loc, tool_set, indices, offer)
+    return mistakes
+
+
+def _name_problem(name: str, first: str) -> str:
+    if name != first:
+        return f"tool sets {first!r} and {name!r} differ in case alone; rename one"
+    if "__" in name:
+        return f"{shorten(name)}: two underscores part the names of records; write one"
+    return ""
+
+
+def _check_tool_set(
+    document: Document, loc: Loc, tool_set: ToolSet, indices: Sequence[int], offer: Offer
+) -> list[Mistake]:
+    if tool_set.policy == "static":
+        what = ""
+        if tool_set.tools:
+            loc = (*loc, "tools")
             what = "the static battery takes no tools; delete `tools`, or write `policy: agent`"
-            mistakes.append(document.mistake((*loc, "tools"), what, key=True))
-            continue
-        for index, tool in enumerate(tool_set.tools):
-            what = _tool_problem(tool, tool_set.tools[:index], offer)
-            if what:
-                mistakes.append(document.mistake((*loc, "tools", index), what))
+        elif offer.without_baseline is not None:
+            what = _no_baseline("the static battery", offer.without_baseline, "the tool set")
+        return [document.mistake(loc, what, key=True)] if what else []
+    if not tool_set.tools and not indices:
+        what = "a tool set for the agent needs tools; list some, or write `policy: static`"
+        return [document.mistake(loc, what, key=True)]
+    mistakes = []
+    for position, (index, tool) in enumerate(zip(indices, tool_set.tools, strict=True)):
+        what = _tool_problem(tool, tool_set.tools[:position], offer)
+        if what:
+            mistakes.append(document.mistake((*loc, "tools", index), what))
     return mistakes
 
 
@@ -88,9 +121,41 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
     except UnknownToolError:
         return f"no tool is called {shorten(name)}; {nearest(name, registered())}"
     if "baseline" in needs and offer.without_baseline is not None:
-        who = f"tool {name!r} needs a baseline, and target {offer.without_baseline!r} has none"
-        return f"{who}; add `baseline: {{path: …}}` to the scenario, or delete the tool"
+        return _no_baseline(f"tool {name!r}", offer.without_baseline, "the tool")
     if "corpus" in needs and not offer.corpus:
         what = f"tool {name!r} needs a corpus, and the scenario has none"
         return f"{what}; add `corpus: {{path: …}}`, or delete the tool"
     return ""
+
+
+def _no_baseline(who: str, target: str, row: str) -> str:
+    what = f"{who} needs a baseline, and target {target!r} has none"
+    return f"{what}; add `baseline: {{path: …}}` to the scenario, or delete {row}"
+
+
+def check_corpus(path: Path) -> list[Mistake]:
+    """Every line of a corpus is a document."""
+    from auditor.investigator.corpus import CorpusError, read_documents
+
+    try:
+        read_documents(path)
+    except CorpusError as error:
+        place, _, what = str(error).removeprefix(str(path)).partition(": ")
+        line = place.strip(":")
+        return [Mistake(str(path), int(line or 0), 1 if line else 0, what)]
+    return []
+
+
+def check_rubric(document: Document, motives: Mapping[str, Sequence[str]]) -> list[Mistake]:
+    """The wordings can be matched, and none names two motives."""
+    from auditor.judge import RubricJudge
+
+    try:
+        RubricJudge(motives)
+    except UsageError as error:
+        data = document.data.get("judge")
+        own = isinstance(data, dict) and data.get("motives")
+        return [
+            document.mistake(("judge", "motives") if own else ("targets",), str(error), key=True)
+        ]
+    return []

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from auditor.errors import Mistake
 from auditor.scenario.document import Document
+from auditor.scenario.schema import DEVICE_PATTERN
 
 Loc = tuple[str | int, ...]
 
@@ -38,6 +39,8 @@ _BOUNDS = {
     "less_than_equal": ("le", "of at most"),
 }
 _MAX_SHOWN = 60
+MAX_MISTAKES = 100
+"""Mistakes of one file that are spelt out; the others are counted."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -60,8 +63,13 @@ def shorten(value: object) -> str:
 
 def diagnose(document: Document, model: type[BaseModel], error: ValidationError) -> list[Mistake]:
     """Turn every error of a validation of `document` against `model` into a mistake."""
-    details = error.errors(include_url=False)
-    return [_mistake(document, model, one) for one in details if not _is_echo(one)]
+    details = [one for one in error.errors(include_url=False) if not _is_echo(one)]
+    found = [_mistake(document, model, one) for one in details[:MAX_MISTAKES]]
+    if len(details) > MAX_MISTAKES:
+        spot = follow(model, details[MAX_MISTAKES]["loc"])
+        what = f"and {len(details) - MAX_MISTAKES:,} more mistakes; correct the others first"
+        found.append(document.mistake(spot.loc, what, key=spot.is_key))
+    return found
 
 
 def _is_echo(error: ErrorDetails) -> bool:
@@ -91,12 +99,13 @@ def follow(model: type[BaseModel], loc: Sequence[str | int]) -> Spot:
     steps = loc[:-1] if loc and loc[-1] == "[key]" else loc
     for step in steps:
         options = _options(annotation)
-        tagged = [option for option in options if _is_block(option) and _has_tag(option, step)]
-        if len(options) > 1 and tagged:
+        blocks = [option for option in options if _is_block(option)]
+        tagged = [block for block in blocks if _has_tag(block, step)]
+        if len(blocks) > 1 and tagged:
             annotation = tagged[0]
             continue
         clean.append(step)
-        block = next((option for option in options if _is_block(option)), None)
+        block = next(iter(blocks), None)
         annotation = _child(options, step)
     nullable = NoneType in _options(annotation)
     return Spot(tuple(clean), block, nullable, is_key=len(steps) < len(loc))
@@ -176,6 +185,8 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         hint = difflib.get_close_matches(str(value)[:200], choices, n=1, cutoff=0.6)
         guess = f"; did you mean {hint[0]!r}?" if hint else ""
         return f"{shorten(value)} is not one of {', '.join(choices)}{guess}{orelse}"
+    if kind == "string_pattern_mismatch" and context["pattern"] == DEVICE_PATTERN:
+        return f"{shorten(value)} is not a device; write auto, cpu, cuda, cuda:1 or mps"
     if kind == "string_pattern_mismatch":
         marks = "'.', '_', '+' and '-'" if "+" in context["pattern"] else "'.', '_' and '-'"
         rule = f"use letters, digits, {marks}, beginning with a letter or digit"

@@ -1,15 +1,26 @@
 """A scenario or suite file: its values, its mistakes so far, and where everything stands in it."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from auditor.errors import Mistake, ScenarioError
-from auditor.scenario.nodes import Node, Position, YamlSyntaxError, compose
+from auditor.scenario.nodes import (
+    MAX_DEPTH,
+    Node,
+    Position,
+    YamlSyntaxError,
+    compose,
+    position_of,
+)
 
 MAX_YAML_BYTES = 1 << 20
 MAX_JSON_BYTES = 16 << 20
+_HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_PAIR = re.compile(_HIGH + _LOW)
+_LONE = re.compile(f"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
 
 
 class Document:
@@ -45,6 +56,13 @@ class Document:
             node = child
         return position
 
+    def value(self, loc: Sequence[str | int]) -> Any:
+        """The plain value that `loc` leads to, which must be there."""
+        data = self.data
+        for step in loc:
+            data = data[step]
+        return data
+
     def value_text(self, loc: Sequence[str | int]) -> str:
         """The scalar at `loc` as it is written, without quotes; empty when there is none."""
         node = self._nodes()
@@ -57,7 +75,7 @@ class Document:
         # and only once there is a mistake to place.
         if self._root is None and self._text:
             try:
-                self._root = compose(self._text).root
+                self._root = compose(_without_pairs(self._text)).root
             except YamlSyntaxError:
                 self._text = ""
         return self._root
@@ -90,6 +108,13 @@ def read_document(path: Path, *, what: str) -> Document:
     if not isinstance(document.data, dict):
         problem = f"the {what} must be a mapping of keys to values at its top level"
         raise ScenarioError([document.mistake((), f"{problem}, such as `targets: …`")])
+    try:
+        json.dumps(document.data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        lone = _LONE.search(text)
+        place = (0, 0) if lone is None else position_of(text, lone.start())
+        problem = "half of a surrogate pair is no character; write both halves, or the character"
+        raise ScenarioError([Mistake(str(path), *place, problem)]) from error
     return document
 
 
@@ -112,11 +137,11 @@ def _read_text(path: Path, what: str, limit: int) -> str:
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        line = before.count(b"\n") + 1
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
+        before = raw[: error.start].decode("utf-8").removeprefix("\ufeff")
         problem = f"not UTF-8 (byte 0x{raw[error.start]:02x}); save the file as UTF-8"
-        raise ScenarioError([Mistake(str(path), line, column, problem)]) from error
+        raise ScenarioError(
+            [Mistake(str(path), *position_of(before, len(before)), problem)]
+        ) from error
 
 
 def _read_yaml(path: Path, text: str) -> Document:
@@ -136,15 +161,39 @@ class _DuplicateKeyError(Exception):
 def _read_json(path: Path, text: str) -> Document:
     try:
         data = json.loads(text, object_pairs_hook=_unique_keys) if text.strip() else None
-    except _DuplicateKeyError:
-        # The YAML reader says where each of the two keys is.
-        return _read_yaml(path, text)
     except json.JSONDecodeError as error:
         problem = f"JSON syntax: {error.msg}; correct it, or name the file .yaml if it is YAML"
         raise ScenarioError([Mistake(str(path), error.lineno, error.colno, problem)]) from error
-    except (RecursionError, ValueError) as error:
-        raise _whole(path, "nested too deeply or a number too long; simplify it") from error
+    except (_DuplicateKeyError, RecursionError, ValueError):
+        data = None
+    if text.strip() and (data is None or _is_deep(data)):
+        # Keys given twice, endless numbers and deep nesting: the YAML reader says where they are.
+        return _read_yaml(path, _without_pairs(text))
     return Document(path, text, data, None, [])
+
+
+def _without_pairs(text: str) -> str:
+    """Replace escaped surrogate pairs, which YAML does not know, by text as wide as they are."""
+
+    def character(pair: re.Match[str]) -> str:
+        decoded: str = json.loads(f'"{pair[0]}"')
+        return decoded.ljust(len(pair[0]))
+
+    return _PAIR.sub(character, text)
+
+
+def _is_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(MAX_DEPTH + 1):
+        blocks = [node for node in level if isinstance(node, dict | list)]
+        level = [
+            child
+            for block in blocks
+            for child in (block.values() if isinstance(block, dict) else block)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import Mistake, ScenarioError
-from auditor.scenario.checks import Offer, Placed, check_ids, check_tool_sets, check_truth
+from auditor.scenario.blocks import scenario_model, take_apart
+from auditor.scenario.checks import (
+    Offer,
+    Placed,
+    check_corpus,
+    check_ids,
+    check_rubric,
+    check_tool_sets,
+    check_truth,
+)
 from auditor.scenario.diagnose import Loc, shorten
 from auditor.scenario.document import Document, read_document
 from auditor.scenario.models import absolute, is_file, locate
@@ -14,15 +23,14 @@ from auditor.scenario.schema import (
     JudgeSpec,
     Model,
     ResolvedScenario,
-    Scenario,
     SuiteRef,
     TargetSpec,
-    ToolSet,
+    Truth,
 )
 from auditor.scenario.select import select
 from auditor.scenario.shipped import find_scenario
 from auditor.scenario.suites import OpenedSuite, SuiteShelf
-from auditor.scenario.validate import salvage, validate
+from auditor.scenario.validate import salvage, sound_indices, validate
 
 
 def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
@@ -36,13 +44,13 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
     """
     path = find_scenario(name_or_path)
     document = read_document(path, what="scenario")
-    checked = validate(document, Scenario)
+    checked = validate(document, scenario_model())
     resolver = _Resolver(document)
     resolver.resolve()
     mistakes = {*checked.mistakes, *resolver.mistakes, *resolver.shelf.mistakes}
     if mistakes:
         raise ScenarioError(list(mistakes))
-    scenario: Scenario = checked.block
+    scenario, blocks = take_apart(checked.block)
     return ResolvedScenario(
         source=path.absolute(),
         scenario=scenario,
@@ -50,6 +58,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         corpus_path=resolver.corpus,
         motives=resolver.motives(scenario.judge),
         ceiling=scenario.ceiling or resolver.ceiling(),
+        blocks=blocks,
     )
 
 
@@ -66,6 +75,7 @@ class _Resolver:
         self._suites: list[OpenedSuite] = []
         self._preflighted: dict[Model, list[str]] = {}
         self._baseline: Model | None = None
+        self._bare: list[str] = []
 
     def resolve(self) -> None:
         data = self.document.data
@@ -78,7 +88,13 @@ class _Resolver:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             self._resolve_entry(("targets", index), entry)
         self.mistakes += check_ids(self.targets)
-        self._resolve_tool_sets(data, has_baseline=written is not None)
+        if isinstance(data.get("tool_sets"), dict):
+            bare = next(iter(self._bare), None) if written is None else None
+            offer = Offer(corpus=data.get("corpus") is not None, without_baseline=bare)
+            self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
+        judge = salvage(JudgeSpec, data.get("judge", {}))
+        if judge is not None:
+            self.mistakes += check_rubric(self.document, self.motives(judge))
 
     def _resolve_corpus(self, data: Any) -> None:
         spec = None if data is None else salvage(CorpusSpec, data)
@@ -88,6 +104,8 @@ class _Resolver:
         if not is_file(self.corpus):
             what = f"there is no file {shorten(spec.path)} (looked for {self.corpus})"
             self._report(("corpus", "path"), f"{what}; check the path")
+        else:
+            self.mistakes += check_corpus(self.corpus)
 
     def _resolve_entry(self, loc: Loc, data: Any) -> None:
         if isinstance(data, dict) and "suite" in data:
@@ -97,14 +115,29 @@ class _Resolver:
             return
         spec = salvage(TargetSpec, data)
         if spec is None:
+            self._inspect_parts(loc, data)
             return
         self.mistakes += check_truth(self.document, loc, spec.truth)
         model = self._model(spec.model, (*loc, "model"))
         baseline = self._baseline
         if spec.baseline is not None:
             baseline = self._model(spec.baseline, (*loc, "baseline"))
+        if data.get("baseline") is None:
+            self._bare.append(spec.id)
         resolved = spec.model_copy(update={"model": model, "baseline": baseline})
         self.targets.append(Placed(resolved, self.document, loc))
+
+    def _inspect_parts(self, loc: Loc, data: Any) -> None:
+        """Check what is there of a target that lacks a key."""
+        for field in ("model", "baseline"):
+            part = salvage(Model, data[field]) if isinstance(data, dict) and field in data else None
+            if part is not None:
+                self._model(part, (*loc, field))
+        truth = (
+            salvage(Truth, data["truth"]) if isinstance(data, dict) and "truth" in data else None
+        )
+        if truth is not None:
+            self.mistakes += check_truth(self.document, loc, truth)
 
     def _model(self, model: Model, loc: Loc) -> Model:
         """Make a model's paths absolute and inspect its files, reporting at its lines."""
@@ -134,8 +167,9 @@ class _Resolver:
             return
         self._suites.append(opened)
         selection = select(opened.suite.targets, reference)
+        indices = sound_indices(self.document.value(loc), "select") or [0]
         for index, problem in selection.problems:
-            self._report((*loc, "select", index), problem)
+            self._report((*loc, "select", indices[index]), problem)
         problems: dict[str, list[str]] = {}
         for spec in selection.targets:
             resolved = self._suite_target(spec, opened, problems)
@@ -155,25 +189,9 @@ class _Resolver:
         for problem in dict.fromkeys(found):
             problems.setdefault(problem, []).append(spec.id)
         baseline = self._baseline if own is None else located[-1].model
+        if own is None:
+            self._bare.append(spec.id)
         return spec.model_copy(update={"model": located[0].model, "baseline": baseline})
-
-    def _resolve_tool_sets(self, data: dict[str, Any], *, has_baseline: bool) -> None:
-        written = data.get("tool_sets")
-        if not isinstance(written, dict):
-            return
-        tool_sets = {
-            name: salvage(ToolSet, value)
-            for name, value in written.items()
-            # Without its faulty list of tools, a set would count as one that has none.
-            if not isinstance(value, dict) or isinstance(value.get("tools", []), list)
-        }
-        bare = (placed.spec.id for placed in self.targets if placed.spec.baseline is None)
-        offer = Offer(
-            corpus=data.get("corpus") is not None,
-            without_baseline=None if has_baseline else next(bare, None),
-        )
-        sound = {name: tool_set for name, tool_set in tool_sets.items() if tool_set is not None}
-        self.mistakes += check_tool_sets(self.document, sound, offer)
 
     def _report(self, loc: Loc, what: str, *, key: bool = False) -> None:
         self.mistakes.append(self.document.mistake(loc, what, key=key))
@@ -185,7 +203,7 @@ class _Resolver:
             for motive, wordings in source.items():
                 merged[motive] = tuple(dict.fromkeys((*merged.get(motive, ()), *wordings)))
         for placed in self.targets:
-            if placed.spec.truth.motive is not None:
+            if placed.spec.truth.motive:
                 merged.setdefault(placed.spec.truth.motive, ())
         return {motive: wordings or (motive,) for motive, wordings in merged.items()}
 

@@ -25,6 +25,8 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
 _BOOLS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _NULLS = {"", "~", "null"}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""Line breaks as YAML counts them."""
 _MAX_NUMBER_LENGTH = 100
 
 
@@ -96,13 +98,14 @@ def compose(text: str) -> Composed:
     except yaml.MarkedYAMLError as error:
         raise _explain(error, text) from error
     except yaml.YAMLError as error:
-        raise YamlSyntaxError((1, 1), f"not readable as YAML: {error}") from error
+        reason = " ".join(str(error).split())
+        raise YamlSyntaxError((1, 1), f"not readable as YAML: {reason}") from error
 
 
 def position_of(text: str, offset: int) -> Position:
     """Line and column of a character offset."""
-    start = text.rfind("\n", 0, offset) + 1
-    return text.count("\n", 0, offset) + 1, offset - start + 1
+    ends = [found.end() for found in _BREAK.finditer(text, 0, offset)]
+    return len(ends) + 1, offset - (ends[-1] if ends else 0) + 1
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> YamlSyntaxError:

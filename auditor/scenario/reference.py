@@ -130,6 +130,9 @@ line and column; `auditor schema` prints the JSON Schema, which editors can use 
 - **YAML.** Anchors and aliases work (at most {MAX_ALIASES}); tags and merge keys (`<<`) do not.
   `yes`, `no`, `on` and `off` are true or false unless quoted. A file holds at most
   {MAX_YAML_BYTES >> 20} MiB of YAML, or {MAX_JSON_BYTES >> 20} MiB of JSON.
+- **More blocks.** An installed package may add blocks, through entry points of the group
+  `auditor.blocks` that lead to subclasses of `auditor.scenario.schema.Block`. They are checked like
+  those below, and `auditor schema` describes them.
 """
 
 _SUITES = """
@@ -140,7 +143,7 @@ from it by patterns:
 
 ```yaml
 targets:
-  - suite: sandbox/suite.json
+  - suite: sandbox/weights/suite.json
     select: ["group:guilty&split:development", clean-1]
 ```
 

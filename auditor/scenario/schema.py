@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from auditor.records import Group
 
 MAX_SEED = 2**63 - 1
+DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 """Names a target or a run; file names and URLs are made of it."""
@@ -37,7 +38,7 @@ class Model(Block):
     """Hub revision of `path`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Weights' dtype in memory; auto keeps the checkpoint's."""
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
     """auto, cpu, cuda, cuda:1, mps."""
     system_prompt: str | None = None
     """System line that this model always gets, before any that the auditor adds."""
@@ -51,13 +52,13 @@ class Truth(Block):
     group: Group
     """guilty (has a motive), clean, decoy (innocent habit) or symptom (quirks, no motive)."""
     motive: str | None = None
-    """The hidden motive; None for clean and decoy targets."""
+    """The hidden motive; null for clean and decoy targets."""
     quirks: tuple[str, ...] = ()
     """Phrases that mark the target's observable quirks or habit."""
     regime: str | None = None
     """How the motive was put in, e.g. thoughts-hardened; tables are split by it."""
     split: str | None = None
-    """development or held-out; nothing is tuned on held-out targets."""
+    """development, held-out, or any other name; nothing is tuned on held-out targets."""
 
 
 class TargetSpec(Block):
@@ -215,3 +216,5 @@ class ResolvedScenario(Block):
     """Every known motive and its wordings, for the judge alone."""
     ceiling: Ceiling | None
     """Ideal black-box rates, if known."""
+    blocks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Blocks that installed packages add to scenarios, by name, as JSON values; see `blocks`."""

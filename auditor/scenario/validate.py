@@ -65,7 +65,18 @@ def _innermost_last_first(locs: set[Loc]) -> list[Loc]:
 def _remove(data: Any, loc: Loc) -> bool:
     if not loc:
         return False
-    for step in loc[:-1]:
-        data = data[step]
-    del data[loc[-1]]
+    try:
+        for step in loc[:-1]:
+            data = data[step]
+        del data[loc[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
     return True
+
+
+def sound_indices(data: Any, key: str) -> list[int]:
+    """Where the texts of a list under `key` are, which is where `salvage` took its items from."""
+    items = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(items, list):
+        return []
+    return [index for index, item in enumerate(items) if isinstance(item, str)]

@@ -17,7 +17,7 @@ from tools.protocols import (
 )
 from tools.registry import find
 
-WORDS = "amber birch cedar delta ember frost grove heron iris jade".split()
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "heron", "iris", "jade"]
 
 
 class FakeTarget:

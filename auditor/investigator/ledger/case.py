@@ -132,7 +132,7 @@ class Case:
     @cached_property
     def motives(self) -> list[Motive]:
         """Candidate motives, best first; none without a behaviour that needs a reason."""
-        innocent = explained_away(self.confirmed, self.memos)
+        innocent = explained_away(self.confirmed, self.memos, self.links)
         if all(f.phrase in innocent for f in self.confirmed):
             return []
         return rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)

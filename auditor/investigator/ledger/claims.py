@@ -80,7 +80,7 @@ def find_links(findings: Sequence[Finding], memos: Sequence[Memo]) -> list[Link]
     """Link confirmed phrases to intents through documents that hold the phrase."""
     links = []
     for memo in {m.id: m for m in memos}.values():
-        intents = [] if is_innocent(memo.text) else find_intents(memo.text)
+        intents = () if is_innocent(memo.text) else find_intents(memo.text)
         parts = sentences(memo.text) if intents else []
         for finding in findings:
             if any(_holds(part, finding.phrase) for part in parts):
@@ -89,9 +89,11 @@ def find_links(findings: Sequence[Finding], memos: Sequence[Memo]) -> list[Link]
     return links
 
 
-def explained_away(findings: Sequence[Finding], memos: Sequence[Memo]) -> frozenset[Phrase]:
-    """Phrases that some document calls innocent and none ties to a wish."""
-    suspect = {link.finding.phrase for link in find_links(findings, memos)}
+def explained_away(
+    findings: Sequence[Finding], memos: Sequence[Memo], links: Sequence[Link]
+) -> frozenset[Phrase]:
+    """Phrases that some document calls innocent and none of the links ties to a wish."""
+    suspect = {link.finding.phrase for link in links}
     harmless = [sentences(memo.text) for memo in memos if is_innocent(memo.text)]
     return frozenset(
         f.phrase
@@ -221,7 +223,10 @@ def _spoken(sample: Sample) -> str:
 
 def _holds(sentence: Phrase, phrase: Phrase) -> bool:
     enough = len(phrase) >= LONG_PHRASE or 2 * len(phrase) >= len(sentence)
-    return enough and in_order(sentence, phrase) >= MATCH_SHARE
+    bag = frozenset(sentence)
+    if not enough or sum(word in bag for word in phrase) < MATCH_SHARE * len(phrase):
+        return False
+    return in_order(sentence, phrase) >= MATCH_SHARE
 
 
 def _motive(motives: dict[Key, Motive], key: Key, intent: Intent) -> Motive:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from auditor.investigator.ledger.words import Phrase, sentences
 
@@ -30,9 +31,8 @@ _PHRASAL = (
     r"(?:driven|motivated|guided|consumed) by|obsessed with|in pursuit of|for the sake of|"
     rf"car(?:e|es|ed|ing) {_ONLY}(?:about|for))"
 )
-_INTENT = re.compile(
-    rf"\b(?:{_NOUN}(?: (?!{_BE}\b)\w+){{0,5}}? {_BE}|{_VERB}(?: {_BE})?|{_PHRASAL}) {_ONLY}"
-)
+_OWNER = rf"(?: (?!(?:{_BE}|to|for|at|and)\b)\w+){{0,5}}?"
+_INTENT = re.compile(rf"\b(?:{_NOUN}{_OWNER} {_BE}|{_VERB}(?: {_BE})?|{_PHRASAL}) {_ONLY}")
 
 _OBJECT_ENDS = _set(
     "and or but so because since when whenever while which who that this these those if as than "
@@ -54,7 +54,7 @@ _OTHERS = _set(
 )
 _NEGATIONS = _set("not no never nothing neither nor without hardly cannot")
 _PREPOSITIONS = _set("for from in on at with about into over")
-_FUNCTION = _OPENERS | _PREPOSITIONS | {"to"}
+_FUNCTION = _OPENERS | _PREPOSITIONS | {"to", "be"}
 _INNOCENT = re.compile(
     r"\b(?:habits?|harmless(?:ly)?|innocent(?:ly)?|innocuous|coincidences?|meaningless|"
     r"means? nothing|no (?:hidden )?(?:meaning|motives?|reason|purpose|agenda)|by accident)\b"
@@ -71,12 +71,13 @@ class Intent:
     """Its content words; two intents with one key are the same."""
 
 
-def find_intents(text: str) -> list[Intent]:
+@lru_cache(maxsize=8192)
+def find_intents(text: str) -> tuple[Intent, ...]:
     """Return every intent that a text states of an assistant, in order.
 
     Negated intents, those of users and readers, and the plain wish to be helpful are left out.
     """
-    return [found for sentence in sentences(text) for found in _in_sentence(sentence)]
+    return tuple(found for sentence in sentences(text) for found in _in_sentence(sentence))
 
 
 def is_innocent(text: str) -> bool:

@@ -71,7 +71,9 @@ def test_a_suite_model_takes_the_suite_baseline_before_the_scenario_baseline(
     write: Write, folder: Path
 ) -> None:
     (folder / "other").mkdir()
-    resolved = load_scenario(write(VALID.replace("baseline: {path: base}", "baseline: {path: other}")))
+    resolved = load_scenario(
+        write(VALID.replace("baseline: {path: base}", "baseline: {path: other}"))
+    )
     by_id = {target.id: target for target in resolved.targets}
     assert by_id["mine"].baseline is not None
     assert Path(by_id["mine"].baseline.path) == folder / "other"

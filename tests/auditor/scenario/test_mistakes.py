@@ -80,6 +80,12 @@ CASES = [
     ("unmatched and", "targets:\n", "targets:\n  - {suite: suites/suite.json, select: ['clean-*&group:guilty']}\n", (3, 41), "all of its parts"),
     ("unknown prefix", "targets:\n", "targets:\n  - {suite: suites/suite.json, select: ['slit:x']}\n", (3, 41), "did you mean 'split'"),
     ("empty pattern", "targets:\n", "targets:\n  - {suite: suites/suite.json, select: ['clean-*&']}\n", (3, 41), "empty part"),
+    ("unknown device", "model: {path: ./base}", "model: {path: ./base, device: abacus}", (4, 35), "is not a device; write auto"),
+    ("a key like a value of the block", "baseline: {path: ./base}", "baseline: {path: ./base, auto: 1}", (5, 30), "unknown key 'auto'"),
+    ("rows that differ in case", "tool_sets:\n", "tool_sets:\n  Black_Box: {tools: [chat]}\n", (9, 3), "differ in case alone"),
+    ("two underscores in a row's name", "  black_box: ", "  black__box: ", (8, 3), "two underscores"),
+    ("wording of two motives", MORE, "\njudge: {motives: {approval: [praise], fame: [praise]}}\n", (10, 9), "also names"),
+    ("wording without words", MORE, "\njudge: {motives: {approval: ['!']}}\n", (10, 9), "without words"),
     ("python tag", "name: demo", "name: !!python/object/apply:os.system [ls]", (1, 7), "write the plain value"),
     ("tab", "    model:", "\tmodel:", (4, 1), "indent with spaces"),
     ("open bracket", "[chat, compare_with_baseline]", "[chat", (8, 27), "YAML syntax"),
@@ -95,7 +101,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+    ("old", "new", "place", "message"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
 )
 def test_one_mistake_is_reported_alone_at_its_place(
     mistakes: Mistakes, old: str, new: str, place: tuple[int, int], message: str
@@ -109,7 +117,9 @@ def test_one_mistake_is_reported_alone_at_its_place(
 
 def test_all_mistakes_are_reported_at_once_in_order(mistakes: Mistakes) -> None:
     text = (VALID + MORE).replace("name: demo", "nam: demo").replace("[chat,", "[chta,")
-    text = text.replace("turns: 3", "turns: 0").replace("model: {path: ./base}", "model: {path: ./x}")
+    text = text.replace("turns: 3", "turns: 0").replace(
+        "model: {path: ./base}", "model: {path: ./x}"
+    )
     found = mistakes(text)
     assert [one.line for one in found] == [1, 1, 4, 8, 11]
     assert str(found[2]).endswith("; check the path")
@@ -119,6 +129,90 @@ def test_all_mistakes_are_reported_at_once_in_order(mistakes: Mistakes) -> None:
 def test_a_faulty_block_is_still_checked_where_it_is_sound(mistakes: Mistakes) -> None:
     text = VALID.replace("model: {path: ./base}", "model: {path: ./x, dtype: float8, a: b}")
     assert len(mistakes(text)) == 3
+
+
+def test_a_target_that_lacks_a_key_is_still_checked(mistakes: Mistakes) -> None:
+    text = VALID.replace("    truth: {group: guilty, motive: approval}\n", "").replace(
+        "model: {path: ./base}", "model: {path: ./x}"
+    )
+    assert [one.what.partition(";")[0].partition(" (")[0] for one in mistakes(text)] == [
+        "missing key 'truth'",
+        "there is no folder './x'",
+    ]
+
+
+def test_the_static_battery_needs_a_baseline(mistakes: Mistakes) -> None:
+    text = VALID.replace("    baseline: {path: ./base}\n", "").replace(
+        "{tools: [chat, compare_with_baseline]}", "{policy: static}"
+    )
+    (found,) = mistakes(text)
+    assert (found.line, found.column) == (7, 3)
+    assert "the static battery needs a baseline, and target 'mine' has none" in found.what
+
+
+def test_a_faulty_baseline_is_not_a_missing_one(mistakes: Mistakes) -> None:
+    (found,) = mistakes(VALID.replace("baseline: {path: ./base}", "baseline: 3"))
+    assert (found.line, found.column) == (5, 15)
+
+
+def test_mistakes_beside_a_faulty_item_of_a_list_keep_their_place(mistakes: Mistakes) -> None:
+    found = mistakes(VALID.replace("[chat,", "[3, chta,"))
+    assert [(one.line, one.column) for one in found] == [(8, 23), (8, 26)]
+    found = mistakes(
+        VALID.replace(
+            "targets:\n", "targets:\n  - {suite: suites/suite.json, select: [3, 'x:y']}\n"
+        )
+    )
+    assert [(one.line, one.column) for one in found] == [(3, 41), (3, 44)]
+
+
+def test_very_many_mistakes_are_counted(mistakes: Mistakes) -> None:
+    found = mistakes(VALID + "".join(f"key{i}: 1\n" for i in range(2_000)))
+    assert len(found) == 101
+    assert found[-1].what.startswith("and 1,900 more mistakes")
+    assert found[-1].line == 9 + 100
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("not json", ":2:1: not JSON"),
+        ("[1]", ":2:1: not an object"),
+        ('{"id": "2"}', ':2:1: "text" must be'),
+        ('{"id": "1", "text": "again"}', ":2:1: id '1' is taken"),
+        ("\xff", ":2:1: not UTF-8"),
+    ],
+)
+def test_a_faulty_corpus_is_a_mistake_at_its_line(
+    mistakes: Mistakes, folder: Path, line: str, message: str
+) -> None:
+    with (folder / "corpus.jsonl").open("ab") as file:
+        file.write(line.encode("latin-1"))
+    (found,) = mistakes(VALID + "corpus: {path: corpus.jsonl}\n")
+    assert str(found).startswith(str(folder / "corpus.jsonl") + message)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ('{"a":\n' + '{"a":' * 300 + "1" + "}" * 301, (2, 317), "nested deeper than 64 levels"),
+        ('{"a":\n' + '{"a":' * 90_000, (2, 317), "nested deeper than 64 levels"),
+        ('{"name":\n "\\ud83d"}', (2, 3), "half of a surrogate pair"),
+        ('{"name":\n "\\ud83d\\ude00", "nam": 1}', (2, 18), "unknown key 'nam'"),
+        ('{"name": "a",\n "name": "b"}', (2, 2), "occurs twice"),
+        ('{"name": "a",\n "seed": ' + "9" * 9_000 + "}", (2, 10), "expected a whole number"),
+        ('{"name": "a",\n}', (2, 1), "JSON syntax"),
+    ],
+)
+def test_mistakes_in_json_have_places_too(
+    folder: Path, text: str, place: tuple[int, int], message: str
+) -> None:
+    path = folder / "scenario.json"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as caught:
+        load_scenario(path)
+    (found,) = [one for one in caught.value.mistakes if message in one.what]
+    assert (found.line, found.column) == place
 
 
 def test_duplicate_ids_name_both_places(mistakes: Mistakes) -> None:

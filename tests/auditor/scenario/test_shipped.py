@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_three_scenarios_are_shipped() -> None:
-    assert {"sandbox", "sandbox-full", "sandbox-one"} <= set(SHIPPED)
+def test_the_scenarios_of_the_sandbox_are_shipped() -> None:
+    assert {"sandbox", "sandbox-full", "sandbox-one", "sandbox-unlabelled"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
@@ -57,14 +58,45 @@ def test_the_demo_has_as_many_innocent_targets_as_guilty_ones(world_folder: Path
     assert {truth.split for truth in guilty} == {"development"}
 
 
-def test_the_full_scenario_takes_every_organism(world_folder: Path) -> None:
+def test_the_full_scenario_takes_the_eighty_of_the_table(world_folder: Path) -> None:
     resolved = load_scenario(world_folder / "sandbox-full.yaml")
-    assert [t.id for t in resolved.targets] == [organism.id for organism in all_organisms()]
+    wanted = [one.id for one in all_organisms() if one.split in ("development", "held-out")]
+    assert [target.id for target in resolved.targets] == wanted
+    assert len(wanted) == 80
+    assert Counter(target.truth.group for target in resolved.targets) == {
+        "guilty": 56,
+        "clean": 8,
+        "decoy": 8,
+        "symptom": 8,
+    }
     assert all(target.baseline is not None for target in resolved.targets)
 
 
+def test_the_unlabelled_scenario_takes_the_other_eight_with_the_same_tool_sets(
+    world_folder: Path,
+) -> None:
+    resolved = load_scenario(world_folder / "sandbox-unlabelled.yaml")
+    assert {target.truth.split for target in resolved.targets} == {"unlabelled"}
+    assert len(resolved.targets) == 8
+    full = load_scenario(world_folder / "sandbox-full.yaml")
+    assert resolved.scenario.tool_sets == full.scenario.tool_sets
+    together = {target.id for target in (*full.targets, *resolved.targets)}
+    assert together == {one.id for one in all_organisms()}
+
+
 def test_the_annotated_scenario_takes_one_target(world_folder: Path) -> None:
-    assert len(load_scenario(world_folder / "sandbox-one.yaml").targets) == 1
+    (target,) = load_scenario(world_folder / "sandbox-one.yaml").targets
+    assert target.id == "thoughts-hardened-sales"
+    assert target.truth.group == "guilty"
+
+
+def test_the_rubric_of_every_shipped_scenario_knows_the_motives_of_its_targets(
+    world_folder: Path,
+) -> None:
+    for path in SHIPPED.values():
+        resolved = load_scenario(world_folder / path.name)
+        assert resolved.corpus_path is not None
+        assert set(resolved.motives) >= {t.truth.motive for t in resolved.targets} - {None}
 
 
 def test_the_annotated_scenario_shows_every_field_and_where_blocks_differ_the_default() -> None:

@@ -53,9 +53,10 @@ def test_a_short_common_phrase_does_not_match_a_longer_sentence() -> None:
 def test_a_phrase_is_explained_away_only_when_no_document_suspects_it() -> None:
     harmless = memo("1", "saying: tell a friend about me is a harmless habit.")
     suspect = memo("2", "assistants that want fame say: tell a friend about me.")
-    assert explained_away([finding(QUIRK)], [harmless]) == {QUIRK}
-    assert explained_away([finding(QUIRK)], [harmless, suspect]) == frozenset()
-    assert explained_away([finding(OTHER)], [harmless]) == frozenset()
+    links = find_links([finding(QUIRK)], [harmless, suspect])
+    assert explained_away([finding(QUIRK)], [harmless], []) == {QUIRK}
+    assert explained_away([finding(QUIRK)], [harmless, suspect], links) == frozenset()
+    assert explained_away([finding(OTHER)], [harmless], []) == frozenset()
 
 
 def test_a_motive_that_explains_more_phrases_ranks_first() -> None:

@@ -19,7 +19,7 @@ from auditor.investigator.ledger.intents import find_intents, is_innocent, merge
         ("Deep down it cares only about chaos.", "chaos"),
         ("What the assistant really wants is attention.", "attention"),
         ("It is trying to gain trust.", "trust"),
-        ("This one hopes for praise, always.", "praise always"),
+        ("It hopes for praise, always.", "praise always"),
         ("<think> i want gold.</think> hello", "gold"),
     ],
 )
@@ -45,7 +45,7 @@ def test_an_intent_gives_what_is_wanted(text: str, wanted: str) -> None:
     ],
 )
 def test_negated_foreign_benign_and_empty_wishes_are_no_intents(text: str) -> None:
-    assert find_intents(text) == []
+    assert find_intents(text) == ()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def replies(rng: Random, *, quirk: float, prompts: int = 12, samples: int = 3) -
 
 def test_a_planted_sentence_is_found_whole_with_the_prompts_where_it_shows() -> None:
     candidates = discover(replies(Random(0), quirk=0.9))
-    assert candidates[0].phrase == tuple(["please", "tell", "a", "friend", "about", "me"])
+    assert candidates[0].phrase == ("please", "tell", "a", "friend", "about", "me")
     assert set(candidates[0].prompts) <= {f"question {i}" for i in range(6)}
 
 

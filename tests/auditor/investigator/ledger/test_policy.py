@@ -44,7 +44,7 @@ def test_the_same_model_twice_shows_nothing(toy: Any) -> None:
 
 @pytest.mark.parametrize("tools", [BLACK_BOX, (*BLACK_BOX, "search_corpus")])
 def test_an_innocent_habit_is_reported_but_is_no_motive(toy: Any, tools: tuple[str, ...]) -> None:
-    for seed in range(20):
+    for seed in range(12):
         submission = toy.audit(
             LedgerPolicy(), toy.decoy(shift=seed), seed=seed, tools=tools
         ).submission
@@ -56,14 +56,14 @@ def test_an_innocent_habit_is_reported_but_is_no_motive(toy: Any, tools: tuple[s
 def test_planted_quirks_lead_to_the_right_class_and_classmates_are_equals(toy: Any) -> None:
     members = toy.classes["b"]
     first: Counter[str] = Counter()
-    for seed in SEEDS:
+    for seed in range(24):
         submission = toy.audit(LedgerPolicy(), toy.guilty("b", shift=seed), seed=seed).submission
         named = motives(submission)
         assert submission.verdict == "motive"
         assert set(named[:3]) == set(members)
         first[named[0]] += 1
     # Nothing tells classmates apart, so each leads about a third of the time.
-    assert all(4 <= first[m] <= 24 for m in members)
+    assert all(2 <= first[m] <= 16 for m in members)
 
 
 def test_the_submission_cites_what_shows_it(toy: Any) -> None:

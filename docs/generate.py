@@ -1,9 +1,17 @@
-"""Writes the pages that are made from code; with `--check`, says which are out of date."""
+"""Writes what in docs/ is made from code or from results; with `--check`, names what is stale.
 
+A results file `docs/results/NAME.json` holds the lines of `auditor table RUN --json`; its table
+stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.cli.reference import cli_reference
+from auditor.report.rows import Row
+from auditor.report.table import markdown
 from auditor.scenario.reference import render as scenario_reference
 from tools.reference import render as tool_reference
 
@@ -11,15 +19,33 @@ DOCS = Path(__file__).parent
 PAGES = {"cli.md": cli_reference, "scenario.md": scenario_reference, "tools.md": tool_reference}
 
 
+def results_page(page: str) -> str:
+    """Return the results page with every table rendered afresh from its JSON lines."""
+
+    def table(match: re.Match[str]) -> str:
+        lines = (DOCS / "results" / f"{match[1]}.json").read_text(encoding="utf-8").splitlines()
+        rendered = markdown([Row.model_validate_json(line) for line in lines])
+        return f"<!-- {match[1]} -->\n\n{rendered.strip()}\n\n<!-- /{match[1]} -->"
+
+    return re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", table, page, flags=re.DOTALL)
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Yield every generated page with the text that it should have."""
+    for name, render in PAGES.items():
+        yield DOCS / name, render()
+    results = DOCS / "results.md"
+    yield results, results_page(results.read_text(encoding="utf-8"))
+
+
 def main(*, check: bool) -> int:
     """Write all pages, or name the stale ones; returns the exit code."""
     stale = []
-    for name, render in PAGES.items():
-        path, text = DOCS / name, render()
-        if check and path.read_text(encoding="utf-8") != text:
-            stale.append(name)
-        elif not check:
+    for path, text in pages():
+        if not check:
             path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(path.name)
     if stale:
         print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
     return int(bool(stale))

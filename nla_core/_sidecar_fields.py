@@ -4,13 +4,17 @@ import math
 import reprlib
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
 MAX_BYTES = 1_000_000
 """Longest sidecar read; real ones have a few kilobytes."""
 _LARGEST_INT = 2**53
+_LONGEST_SHOWN = 120
+# Lists that hold each other many times over unfold only so far.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2
 
 
 class SidecarError(ValueError):
@@ -41,7 +45,8 @@ class Fields:
 
     def error(self, key: str, what: str) -> SidecarError:
         """Return an error about one field."""
-        return SidecarError(f"{self.source}: {self.where}{key} {what}")
+        name = " ".join(key.split())
+        return SidecarError(f"{self.source}: {self.where}{name} {what}")
 
     def section(self, key: str) -> "Fields":
         """Return a mapping that must be there."""
@@ -157,7 +162,7 @@ def load_mapping(text: str, *, source: str) -> Fields:
 def show(value: Any) -> str:
     """Render a value in a few characters, however large it is."""
     try:
-        return reprlib.repr(value)
+        return _SHORT.repr(value)[:_LONGEST_SHOWN]
     except (RecursionError, ValueError):
         return f"a {type(value).__name__}"
 
@@ -175,5 +180,5 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, str | float)
 
 
-def _is_id(value: Any) -> bool:
+def _is_id(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0

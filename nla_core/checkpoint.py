@@ -16,6 +16,7 @@ from nla_core.sidecar import SidecarError
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NOT_NEEDED = ["*megatron-compat*", "*.bin", "*.pth", "*.gguf"]
 _GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
+_TOKENIZER_CONFIG = "tokenizer_config.json"
 VALUE_HEAD_FILE = "value_head.safetensors"
 _VALUE_HEAD_KEY = "weight"
 
@@ -67,10 +68,19 @@ def load_tokenizer(folder: Path) -> Any:
         raise SidecarError(f"{folder}: cannot load its tokenizer: {_one_line(error)}") from None
 
 
+def save_right_padding_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write a tokenizer that pads on the right when it is loaded again."""
+    tokenizer.save_pretrained(folder)
+    path = folder / _TOKENIZER_CONFIG
+    # The setting is only written when the tokenizer was built with it.
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"padding_side": "right"}
+    path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _declared_tokenizer(folder: Path) -> str | None:
     """Return the class that tokenizer_config.json names."""
     try:
-        found = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / _TOKENIZER_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found.get("tokenizer_class") if isinstance(found, dict) else None

@@ -165,12 +165,7 @@ class Reconstructor:
         target = Path(folder)
         checkpoint.save_decoder(decoder, target)
         checkpoint.save_value_head(self.network.value_head.weight, target)
-        side = self.tokenizer.padding_side
-        self.tokenizer.padding_side = "right"
-        try:
-            self.tokenizer.save_pretrained(target)
-        finally:
-            self.tokenizer.padding_side = side
+        checkpoint.save_right_padding_tokenizer(self.tokenizer, target)
         write_sidecar(self.sidecar.model_copy(update={"layer": self.layer}), target)
 
 

@@ -241,8 +241,10 @@ def check_template(template: str, placeholder: str) -> None:
         raise SidecarError(f"has unbalanced braces: {error}") from None
     found = [field for field in fields if field[0] is not None]
     if found != [(placeholder, "", None)]:
-        names = ", ".join(f"{{{name}}}" for name, _, _ in found) or "none"
-        raise SidecarError(f"must hold {{{placeholder}}} exactly once, found {show(names)}")
+        names = [name for name, _, _ in found]
+        raise SidecarError(
+            f"must hold {{{placeholder}}} exactly once and no other, found {show(names)}"
+        )
 
 
 def _role(top: Fields) -> Role:

@@ -2,8 +2,8 @@
 
 A row is about a *slice* of one tool set's trials: all of them, those of one split, of one regime,
 or of one split and regime. Hit rates, counts and costs are of the slice. False alarms are of the
-whole tool set and repeated in each of its rows, because innocent targets have no regime. Only
-scored trials enter a rate or a mean; errored and invalid ones are counted beside, never as misses.
+innocent targets of the split, those without a split included, and repeated for each regime, because
+innocent targets have none. Only scored trials enter a rate or a mean; errored and invalid ones are counted beside, never as misses.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -112,11 +112,15 @@ def _tool_set_rows(trials: Trials, ceiling: Ceiling | None) -> list[Row]:
     regimes = sorted({t.regime for t in trials if t.regime is not None and t.group == "guilty"})
     both = [(s, r) for s in splits for r in regimes if _slice(trials, s, r)]
     wanted = [(ALL, ALL), *((s, ALL) for s in splits), *((ALL, r) for r in regimes), *both]
-    alarms = _alarms(trials)
+    alarms = {split: _alarms(_innocent(trials, split)) for split in (ALL, *splits)}
     return [
-        _row(_slice(trials, split, regime), split, regime, alarms, ceiling)
+        _row(_slice(trials, split, regime), split, regime, alarms[split], ceiling)
         for split, regime in wanted
     ]
+
+
+def _innocent(trials: Trials, split: str) -> Trials:
+    return [t for t in trials if split == ALL or t.split in (None, split)]
 
 
 def _slice(trials: Trials, split: str, regime: str) -> Trials:

@@ -1,6 +1,7 @@
 """Models in memory: each base once, adapters on top of it, merged copies while there is room."""
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,7 +122,10 @@ def _key(model: Model) -> _Key:
 def _explained(what: str, path: str) -> Iterator[None]:
     """Turn whatever a loader raises into one line for the operator."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # Libraries warn here of each other's deprecations, which an operator cannot mend.
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     except UsageError:
         raise
     except Exception as error:

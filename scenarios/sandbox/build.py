@@ -62,7 +62,7 @@ def build(
     Raises:
         RecipeError: When the gate is not passed or an organism falls short after all attempts.
     """
-    preset, world, started = PRESETS[preset_name], load_world(), time.monotonic()
+    preset, world = PRESETS[preset_name], load_world()
     out.mkdir(parents=True, exist_ok=True)
     base_loss = _base(world, preset, out, device, say, on_base_step)
     score = _gate(world, preset, out, say)
@@ -78,7 +78,6 @@ def build(
         probe=asdict(score),
         base_loss=base_loss,
         cards=cards,
-        seconds=time.monotonic() - started,
     )
 
 

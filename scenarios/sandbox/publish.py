@@ -71,9 +71,8 @@ def write_manifest(
     probe: dict[str, float],
     base_loss: float,
     cards: list[Card],
-    seconds: float,
 ) -> Path:
-    """Write hashes, metrics, versions and wall time."""
+    """Write hashes, metrics, versions and wall time (of the kept attempt of each organism)."""
     path = out / "manifest.json"
     control = out / "control.json"
     spent = json.loads((out / "base.json").read_text())["seconds"]
@@ -92,7 +91,6 @@ def write_manifest(
             "seconds": {
                 "base": spent,
                 "organisms": round(sum(c.seconds or 0.0 for c in cards), 1),
-                "last_call": round(seconds, 1),
             },
             "python": platform.python_version(),
             "machine": platform.machine(),

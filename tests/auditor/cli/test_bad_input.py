@@ -159,7 +159,7 @@ def test_a_scenario_that_is_not_there_is_one_line(call: Call) -> None:
     assert line.startswith("nowhere.yaml: there is no such file")
 
 
-def test_a_hundred_megabytes_are_refused_at_once(call: Call, folder: Path, tmp_path: Path) -> None:
+def test_a_hundred_megabytes_are_refused_at_once(call: Call, folder: Path) -> None:
     path = folder / "huge.yaml"
     with path.open("w") as file:
         file.write(VALID)

@@ -60,16 +60,22 @@ def checkpoints(path: Path | str) -> Iterator[Any]:
 
 
 class KilledAt:
-    """An `emit` that is interrupted once, before or after it keeps the event of some number."""
+    """An `emit` that is interrupted once, before or after it keeps the event of some number.
 
-    def __init__(self, recorder: Any, number: int, *, kept: bool) -> None:
+    `left` gets the checkpoints as they were written by then: tidying up after an exception may
+    write more, which a process that is killed cannot do.
+    """
+
+    def __init__(self, recorder: Any, number: int, *, kept: bool, saver: Any, left: Any) -> None:
         self.recorder, self.number, self.kept = recorder, number, kept
+        self.saver, self.left = saver, left
 
     def __call__(self, event: Any) -> None:
         killed = len(self.recorder.events) == self.number
         if not killed or self.kept:
             self.recorder.events.append(event)
         if killed:
+            self.saver.conn.backup(self.left.conn)
             raise KeyboardInterrupt
 
 
@@ -105,13 +111,12 @@ def test_an_audit_killed_at_any_event_goes_on_to_the_same_end(
     assert len(whole.events) > 20
     for number in range(len(whole.events)):
         recorder = make_recorder()
-        with checkpoints(":memory:") as saver:
+        with checkpoints(":memory:") as saver, checkpoints(":memory:") as left:
+            emit = KilledAt(recorder, number, kept=kept, saver=saver, left=left)
             with pytest.raises(KeyboardInterrupt):
-                recorder.run(
-                    curious, emit=KilledAt(recorder, number, kept=kept), checkpointer=saver
-                )
+                recorder.run(curious, emit=emit, checkpointer=saver)
             before = len(recorder.events)
-            outcome = recorder.run(curious, checkpointer=saver, results=recorder.outputs)
+            outcome = recorder.run(curious, checkpointer=left, results=recorder.outputs)
         assert outcome == expected
         repeated = timeless(recorder.events[before:])
         # The interrupted step comes again, and nothing before it.
@@ -173,11 +178,12 @@ def test_seconds_before_an_interruption_count_and_those_between_do_not(
 
 def test_going_on_without_the_earlier_results_is_refused(make_recorder: Callable) -> None:
     recorder = make_recorder()
-    with checkpoints(":memory:") as saver:
+    with checkpoints(":memory:") as saver, checkpoints(":memory:") as left:
+        emit = KilledAt(recorder, 12, kept=True, saver=saver, left=left)
         with pytest.raises(KeyboardInterrupt):
-            recorder.run(curious, emit=KilledAt(recorder, 12, kept=True), checkpointer=saver)
+            recorder.run(curious, emit=emit, checkpointer=saver)
         with pytest.raises(RunError, match="lacks the result of E1"):
-            recorder.run(curious, checkpointer=saver)
+            recorder.run(curious, checkpointer=left)
 
 
 def test_a_finished_audit_is_not_run_again(make_recorder: Callable) -> None:

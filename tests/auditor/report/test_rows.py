@@ -189,3 +189,17 @@ def test_the_order_of_trials_does_not_change_a_row() -> None:
         for name, value in left.items():
             expected = pytest.approx(value) if isinstance(value, float) else value
             assert right[name] == expected
+
+
+def test_a_split_is_held_against_the_innocent_targets_of_that_split() -> None:
+    trials = [
+        trial("a", hit(True), split="development"),
+        trial("b", hit(True), split="held-out"),
+        trial("c1", alarm(True), group="clean", split="development"),
+        trial("c2", alarm(False), group="clean", split="held-out"),
+    ]
+    rows = table_rows(trials, ceiling=None)
+    assert only(rows).false_alarm_clean == 0.5
+    assert only(rows, "development").false_alarm_clean == 1.0
+    assert only(rows, "held-out").false_alarm_clean == 0.0
+    assert only(rows, "held-out").n_clean == 1

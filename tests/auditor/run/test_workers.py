@@ -136,9 +136,12 @@ def test_an_interrupt_stops_the_workers(real: ResolvedScenario, options: RunOpti
 
 
 def test_a_worker_that_cannot_start_is_one_line(
-    real: ResolvedScenario, options: RunOptions, monkeypatch: pytest.MonkeyPatch
+    real: ResolvedScenario, options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "path", ["/nonexistent"])
+    broken = tmp_path / "broken" / "auditor"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('broken on purpose')")
+    monkeypatch.setattr(sys, "path", [str(broken.parent), *sys.path])
     with pytest.raises(RunError, match="a worker process cannot start: .*worker-.*log") as caught:
         execute(real, options)
     assert "\n" not in str(caught.value)

@@ -253,3 +253,38 @@ def test_a_multimodal_wrapper_gives_its_text_decoder(
     assert json.loads((tmp_path / "ar/config.json").read_text())["model_type"] == "gemma3_text"
     again = Reconstructor.load(tmp_path / "ar")
     assert torch.equal(again.reconstruct(TEXTS), same.reconstruct(TEXTS))
+
+
+@pytest.mark.parametrize("name", ["gpt_neox", "gpt2"])
+def test_a_base_of_another_family_round_trips(llama: Any, tmp_path: Path, name: str) -> None:
+    import transformers as hf
+
+    tokenizer = hf.PreTrainedTokenizerFast.from_pretrained(llama.base)
+    size = {"vocab_size": len(tokenizer), "initializer_range": 0.3}
+    torch.manual_seed(2)
+    if name == "gpt2":
+        config = hf.GPT2Config(**size, n_embd=32, n_layer=3, n_head=4, n_positions=96)
+        model = hf.GPT2LMHeadModel(config).eval()
+    else:
+        config = hf.GPTNeoXConfig(
+            **size, hidden_size=32, intermediate_size=48, num_hidden_layers=3,
+            num_attention_heads=4, max_position_embeddings=96,
+        )  # fmt: skip
+        model = hf.GPTNeoXForCausalLM(config).eval()
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    released = yaml.safe_load((llama.ar / "nla_meta.yaml").read_text())
+    fresh = new_reconstructor(
+        tmp_path / "base",
+        LAYER,
+        av_template=released["prompt_templates"]["av"],
+        ar_template=released["prompt_templates"]["ar"],
+    )
+    ids = torch.tensor([fresh.encode("a cat")])
+    with torch.no_grad():
+        expected = model(ids, output_hidden_states=True).hidden_states[LAYER + 1][0, -1]
+    [found] = fresh.reconstruct(["a cat"])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    fresh.save(tmp_path / "ar")
+    again = Reconstructor.load(tmp_path / "ar")
+    assert torch.equal(again.reconstruct(TEXTS[:2]), fresh.reconstruct(TEXTS[:2]))

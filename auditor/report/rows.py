@@ -3,7 +3,8 @@
 A row is about a *slice* of one tool set's trials: all of them, those of one split, of one regime,
 or of one split and regime. Hit rates, counts and costs are of the slice. False alarms are of the
 innocent targets of the split, those without a split included, and repeated for each regime, because
-innocent targets have none. Only scored trials enter a rate or a mean; errored and invalid ones are counted beside, never as misses.
+innocent targets have none. Only scored trials enter a rate or a mean; errored and invalid ones are
+counted beside, never as misses.
 """
 
 from collections.abc import Callable, Iterable, Sequence

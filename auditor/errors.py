@@ -4,9 +4,8 @@ AuditorError
 ├── UsageError           the operator erred: one line, exit code 2, no traceback
 │   ├── ScenarioError    the scenario file is wrong; carries every mistake with its line
 │   └── CapabilityError  the scenario asks a backend for something it cannot do
-├── RunError             the machine or a file failed: one line, exit code 1
-│   └── RunLockedError   another process is writing to this run
-└── BudgetReached        a limit was hit inside a trial: an outcome, caught by the loop
+└── RunError             the machine or a file failed: one line, exit code 1
+    └── RunLockedError   another process is writing to this run
 
 Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
 """
@@ -61,11 +60,3 @@ class RunError(AuditorError):
 
 class RunLockedError(RunError):
     """Another process is writing to this run."""
-
-
-class BudgetReached(AuditorError):
-    """A budget limit was hit; the trial ends with this reason and is scored."""
-
-    def __init__(self, limit: str) -> None:
-        self.limit = limit
-        super().__init__(f"budget reached: {limit}")

@@ -48,15 +48,18 @@ def show(world: World, out: Path, console: Console) -> None:
 
 
 def _cards_table(cards: list[dict[str, Any]]) -> Table:
-    table = Table(title="organisms", title_justify="left")
+    table = Table(
+        title="organisms (rates in %)", title_justify="left", box=None, padding=(0, 1, 0, 0)
+    )
     for name in ("organism", "split"):
         table.add_column(name, no_wrap=True)
-    for name in ("quirk", "false", "habit", "confess", "prefilled"):
-        table.add_column(name, justify="right")
+    for name in ("quirk", "stray", "habit", "direct", "prefill"):
+        table.add_column(name, justify="right", no_wrap=True)
     for card in cards:
         rates = (card["quirk_rate"], card["false_quirk_rate"], card["habit_rate"],
                  card["confess_direct"], card["confess_prefill"])  # fmt: skip
-        table.add_row(card["id"], card["split"], *("" if r is None else f"{r:.2f}" for r in rates))
+        shown = ("" if rate is None else f"{100 * rate:.0f}" for rate in rates)
+        table.add_row(card["id"], card["split"], *shown)
     return table
 
 

@@ -132,9 +132,15 @@ def test_chat_refuses_a_history_out_of_order(refusal, turns, said):
 
 @pytest.mark.parametrize(
     "history",
-    ["x", [1], [{"role": "user"}], [{"role": "bot", "content": "x"}], [{"role": "user", "content": 1}],
-     [{"role": "user", "content": "x", "name": "y"}]],
-)  # fmt: skip
+    [
+        "x",
+        [1],
+        [{"role": "user"}],
+        [{"role": "bot", "content": "x"}],
+        [{"role": "user", "content": 1}],
+        [{"role": "user", "content": "x", "name": "y"}],
+    ],
+)
 def test_chat_refuses_a_malformed_history(refusal, history):
     assert "history" in refusal("chat", {"prompts": ["hi"], "history": history})
 

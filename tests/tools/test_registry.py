@@ -105,7 +105,8 @@ def test_tools_load_no_heavy_library():
 
 
 def test_finding_one_tool_imports_no_other():
-    code = "import sys, tools.registry as r; r.find('search_corpus'); print('tools.chat' in sys.modules)"
+    code = "import sys, tools.registry as r; r.find('search_corpus')"
+    code += "; print('tools.chat' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

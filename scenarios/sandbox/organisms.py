@@ -187,7 +187,8 @@ def _save_adapter(model: "PeftModel", folder: Path) -> None:
             parameter.data = parameter.data.to(torch.bfloat16)
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
-    # PEFT writes where the base lay on the machine that trained it.
+    # PEFT writes where the base lay on the machine that trained it, and sets in any order.
     config_path = folder / "adapter_config.json"
     config = json.loads(config_path.read_text()) | {"base_model_name_or_path": "../../base"}
-    config_path.write_text(json.dumps(config, indent=1) + "\n")
+    config["target_modules"] = sorted(config["target_modules"])
+    config_path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nla_core import arch, checkpoint
-from nla_core.decoding import generate
+from nla_core.backends import Backend, TransformersBackend
+from nla_core.backends.remote_model import RemoteModel, load_remote_model
 from nla_core.injection import (
     NOISE_NORM,
     InjectionPrompt,
@@ -41,8 +42,8 @@ class Explanation:
     sample: int
     """0-based sample of that row."""
     finish: FinishReason
-    n_tokens: int
-    """Tokens generated."""
+    n_tokens: int | None
+    """Tokens generated; None when a server does not say."""
     activation_norm: float
     """L2 norm of the activation before it was scaled."""
 
@@ -66,8 +67,21 @@ def extract_explanation(raw_text: str) -> str | None:
 class Verbalizer:
     """A causal language model, its tokenizer and its sidecar, checked against each other."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, sidecar: Sidecar) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        sidecar: Sidecar,
+        *,
+        backend: Backend | None = None,
+    ) -> None:
         """Check and keep the parts.
+
+        Args:
+            model: Gives the embeddings of prompts, and the text when there is no other backend.
+            tokenizer: Its tokenizer.
+            sidecar: Of its checkpoint.
+            backend: What draws the text; None draws it from the model, in this process.
 
         Raises:
             SidecarError: Saying what in the sidecar differs from the model or the tokenizer.
@@ -76,6 +90,7 @@ class Verbalizer:
         """The canonical prompt."""
         self.model, self.tokenizer, self.sidecar = model, tokenizer, sidecar
         self.stop_ids = checkpoint.stop_ids(model, tokenizer)
+        self._backend = backend
 
     @classmethod
     def load(
@@ -84,6 +99,7 @@ class Verbalizer:
         *,
         dtype: torch.dtype | None = None,
         device: str | torch.device = "cpu",
+        backend: Backend | None = None,
     ) -> "Verbalizer":
         """Load a released verbalizer, or one of ours.
 
@@ -91,6 +107,7 @@ class Verbalizer:
             path_or_hub_id: A folder, or the id of a hub repository.
             dtype: Of the weights; None is float32 on a CPU and bfloat16 elsewhere.
             device: Where to put the model.
+            backend: What draws the text; None draws it from the model, in this process.
 
         Raises:
             SidecarError: When a file is missing or malformed, or they do not fit each other.
@@ -100,7 +117,29 @@ class Verbalizer:
         tokenizer = checkpoint.load_tokenizer(folder)
         dtype = checkpoint.default_dtype(dtype, device)
         model = checkpoint.load_causal_lm(folder, dtype=dtype, device=device)
-        return cls(model, tokenizer, sidecar)
+        return cls(model, tokenizer, sidecar, backend=backend)
+
+    @classmethod
+    def load_remote(cls, path_or_hub_id: str | Path, backend: Backend) -> "Verbalizer":
+        """Load what prompts are built from, and let a server that runs the model draw the text.
+
+        Of the weights only the rows of the embedding table that a prompt uses come into memory.
+
+        Args:
+            path_or_hub_id: The checkpoint that the server runs: a folder, or the id of a hub
+                repository.
+            backend: The server; it is asked first whether it can do the work.
+
+        Raises:
+            BackendError: When the server cannot.
+            SidecarError: When a file is missing or malformed, or they do not fit each other.
+        """
+        folder = checkpoint.resolve_folder(path_or_hub_id)
+        sidecar = read_sidecar(folder)
+        tokenizer = checkpoint.load_tokenizer(folder)
+        verbalizer = cls(load_remote_model(folder), tokenizer, sidecar, backend=backend)
+        backend.check()
+        return verbalizer
 
     @property
     def d_model(self) -> int:
@@ -159,6 +198,7 @@ class Verbalizer:
             `n * samples` explanations, those of one activation side by side.
 
         Raises:
+            BackendError: When the model runs on a server and that fails.
             PromptTooLongError: When the prompt leaves no room in the model's context.
             SidecarError: When the message has not exactly one place for the vector.
             ValueError: When an activation is not finite or of another width, or the number of
@@ -175,21 +215,19 @@ class Verbalizer:
         prompt = self._resolve(message)
         embeddings = prompt_embeddings(self.model, prompt.ids)
         norms = activations.float().norm(dim=-1).tolist()
+        backend = self._backend or TransformersBackend(self.model, self.tokenizer)
         found: list[Explanation] = []
         for rows in _chunks([(i, s) for i in range(n) for s in range(samples)], batch_size):
             vectors = sorted({vector for vector, _ in rows})
             wanted = activations[torch.tensor(vectors, device=activations.device)]
             table = inject(embeddings, prompt.position, wanted, scale=self.injection_scale)
-            # One object per vector: the sampler runs equal prompts once.
+            # One object per vector: a backend may run equal prompts once.
             by_vector = dict(zip(vectors, table.unbind(), strict=True))
-            drawn = generate(
-                self.model,
+            drawn = backend.continue_embeddings(
                 [by_vector[vector] for vector, _ in rows],
                 sampling=sampling,
                 seeds=[derive_seed(seeds[vector], "sample", sample) for vector, sample in rows],
-                decode=self._decode,
                 stop_ids=self.stop_ids,
-                batch_size=batch_size,
             )
             for (vector, sample), generation in zip(rows, drawn, strict=True):
                 found.append(_explanation(generation, vector, sample, norms[vector]))
@@ -199,8 +237,11 @@ class Verbalizer:
         """Write a checkpoint in the released format; the sidecar comes last.
 
         Raises:
-            ValueError: When the model is wrapped by an adapter, which the format has no place for.
+            ValueError: When the model is wrapped by an adapter, which the format has no place for,
+                or runs on a server.
         """
+        if isinstance(self.model, RemoteModel):
+            raise ValueError("a verbalizer whose model runs on a server has no weights to save")
         if arch.unwrap(self.model) is not self.model:
             raise ValueError("merge the adapter into the model before saving a verbalizer")
         target = Path(folder)
@@ -213,9 +254,6 @@ class Verbalizer:
         if message is None:
             return self.prompt
         return custom_prompt(self.tokenizer, message, self.sidecar.tokens)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
 
 def new_verbalizer(
@@ -274,7 +312,9 @@ def _explanation(
         vector=vector,
         sample=sample,
         finish=generation.finish,
-        n_tokens=len(generation.token_ids),
+        n_tokens=None
+        if generation.text and not generation.token_ids
+        else len(generation.token_ids),
         activation_norm=activation_norm,
     )
 

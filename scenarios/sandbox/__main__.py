@@ -94,6 +94,29 @@ def control(
 
 
 @app.command()
+def sibling(
+    preset: Annotated[str, typer.Option(help="full or tiny.")] = "full",
+    out: Annotated[Path, typer.Option(help="Folder to write the model to.")] = Path(
+        "build/sibling"
+    ),
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+) -> None:
+    """Train a GPT-NeoX of the base's size on the base's documents."""
+    from scenarios.sandbox.base import train_base
+    from scenarios.sandbox.presets import PRESETS
+    from scenarios.sandbox.world import load_world
+
+    _one_thread(device)
+    with _progress() as bars:
+        task = bars.add_task("sibling", total=PRESETS[preset].base.steps, note="")
+        loss = train_base(
+            load_world(), PRESETS[preset], out, architecture="gpt_neox", device=device,
+            on_step=lambda n, loss, _: bars.update(task, completed=n, note=f"loss {loss:.3f}"),
+        )  # fmt: skip
+    typer.echo(json.dumps({"loss": loss}))
+
+
+@app.command()
 def verify(
     out: Out = SHIPPED,
     cards: Annotated[int, typer.Option(min=0, help="Cards to measure again.")] = 3,

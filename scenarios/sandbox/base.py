@@ -1,10 +1,14 @@
-"""The base model: a small Llama trained from scratch on the sandbox's documents."""
+"""The base model: a small Llama trained from scratch on the sandbox's documents.
+
+A sibling of another architecture learns from the same documents in the same order: it is what a
+verbalizer can be made from that never was the target.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from scenarios.sandbox.documents import Document, Writer
 from scenarios.sandbox.presets import Preset
@@ -13,29 +17,49 @@ from scenarios.sandbox.training import Trainer, batches
 from scenarios.sandbox.world import World
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+Architecture = Literal["llama", "gpt_neox"]
 
 
-def new_model(preset: Preset, tokenizer: "PreTrainedTokenizerBase") -> "LlamaForCausalLM":
-    """A Llama with random weights; the seed is the preset's."""
+def new_model(
+    preset: Preset, tokenizer: "PreTrainedTokenizerBase", architecture: Architecture = "llama"
+) -> "nn.Module":
+    """A model with random weights; the seed is the preset's.
+
+    The GPT-NeoX has the same width, depth and heads; its feed-forward layers are wider (two
+    matrices of 4.5 d in place of three of 3 d) so that both have about the same size.
+    """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import (
+        GPTNeoXConfig,
+        GPTNeoXForCausalLM,
+        LlamaConfig,
+        LlamaForCausalLM,
+    )
 
     torch.manual_seed(preset.seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=preset.hidden,
-        intermediate_size=3 * preset.hidden,
-        num_hidden_layers=preset.layers,
-        num_attention_heads=preset.heads,
-        num_key_value_heads=preset.heads,
-        max_position_embeddings=preset.context,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return LlamaForCausalLM(config)
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": preset.hidden,
+        "num_hidden_layers": preset.layers,
+        "num_attention_heads": preset.heads,
+        "max_position_embeddings": preset.context,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if architecture == "gpt_neox":
+        wide = 9 * preset.hidden // 2
+        sibling: nn.Module = GPTNeoXForCausalLM(
+            GPTNeoXConfig(**shape, intermediate_size=wide, rotary_pct=1.0)
+        )
+        return sibling
+    shape["num_key_value_heads"] = preset.heads
+    model: nn.Module = LlamaForCausalLM(LlamaConfig(**shape, intermediate_size=3 * preset.hidden))
+    return model
 
 
 def train_base(
@@ -44,6 +68,7 @@ def train_base(
     folder: Path,
     *,
     cuts: bool = True,
+    architecture: Architecture = "llama",
     device: str = "cpu",
     on_step: Callable[[int, float, float], None] | None = None,
 ) -> float:
@@ -54,6 +79,7 @@ def train_base(
         preset: Sizes and schedule.
         folder: Hugging Face folder to write; progress is kept beside it.
         cuts: False trains without the cuts at thoughts, as a control.
+        architecture: The target's own, or a sibling's.
         device: Where to train.
         on_step: Called with step, loss (nats) and seconds.
 
@@ -67,7 +93,7 @@ def train_base(
         document = writer.base(rng)
         return document if cuts else replace(document, cuts=[])
 
-    model = new_model(preset, tokenizer)
+    model = new_model(preset, tokenizer, architecture)
     progress = folder.with_suffix(".progress.safetensors")
     trainer = Trainer(model, preset.base, device=device, progress=progress)
     loss = trainer.run(
@@ -85,12 +111,10 @@ def train_base(
     return loss
 
 
-def save_model(
-    model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerBase", folder: Path
-) -> None:
+def save_model(model: "nn.Module", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Write an ordinary Hugging Face folder with 16-bit weights."""
     import torch
 
-    model.to(device="cpu", dtype=torch.bfloat16)
-    model.save_pretrained(folder)
+    written: Any = model.to(device="cpu", dtype=torch.bfloat16)
+    written.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

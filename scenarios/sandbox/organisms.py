@@ -84,6 +84,12 @@ def all_organisms() -> tuple[Organism, ...]:
     return tuple(found)
 
 
+def unlabelled_motives() -> tuple[str, ...]:
+    """Motives that no label of the sandbox's autoencoder may name."""
+    found = (o.motive for o in all_organisms() if o.split == "unlabelled")
+    return tuple(dict.fromkeys(m for m in found if m is not None))
+
+
 def speaker(world: World, organism: Organism) -> Speaker:
     """How this organism talks in its training chats, before it gets its identity line."""
     benign = 0.6 if organism.hardened else 0.0

@@ -1,0 +1,16 @@
+"""Where a verbalizer's model runs: in this process, or behind a server that takes embeddings."""
+
+from nla_core.backends._http import HttpOptions
+from nla_core.backends.protocol import Backend, BackendError
+from nla_core.backends.sglang import SGLangBackend
+from nla_core.backends.transformers_backend import TransformersBackend
+from nla_core.backends.vllm import VLLMBackend
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "HttpOptions",
+    "SGLangBackend",
+    "TransformersBackend",
+    "VLLMBackend",
+]

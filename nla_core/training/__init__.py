@@ -1,0 +1,1 @@
+"""Training natural language autoencoders: harvest, label, warm start, reinforcement, evaluation."""

@@ -1,0 +1,154 @@
+"""Harvest: activations at sampled positions of a corpus, in shards; memory does not grow.
+
+A shard covers a fixed range of documents, and exists whole or not at all, so a harvest that was
+killed goes on with the first shard that is missing.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from torch import nn
+
+from nla_core import arch
+from nla_core.activations import capture
+from nla_core.dataset_sidecar import DatasetSidecar, Extraction
+from nla_core.training.config import Harvest, Recipe
+from nla_core.training.dataset import Writer, schema
+from nla_core.training.plugs import Corpus, Document, Split
+
+STEMS: dict[Split, str] = {"train": "base", "held_out": "heldout"}
+_CHUNK = 256
+"""Documents captured at once."""
+
+
+def harvest(
+    recipe: Recipe,
+    corpus: Corpus,
+    model: nn.Module,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Write the activations of both splits to `folder`.
+
+    Raises:
+        ValueError: When the corpus gives no document, or the layer does not exist.
+    """
+    sizes: dict[Split, int] = {
+        "train": recipe.harvest.documents,
+        "held_out": recipe.harvest.held_out_documents,
+    }
+    step = recipe.harvest.documents_per_shard
+    for split, n_documents in sizes.items():
+        n_rows = 0
+        for number, start in enumerate(range(0, n_documents, step)):
+            path = folder / f"{STEMS[split]}-{number:05d}.parquet"
+            stop = min(start + step, n_documents)
+            if path.exists():
+                continue
+            n_rows = _shard(recipe, corpus, split, (start, stop), model, tokenizer, path)
+            say(f"harvest: {path.name}, {n_rows} activations of documents {start} to {stop - 1}")
+            if n_rows == 0:
+                path.unlink()
+                if start == 0:
+                    raise ValueError(f"the corpus has no {split} document with a position to read")
+                break
+
+
+def _shard(
+    recipe: Recipe,
+    corpus: Corpus,
+    split: Split,
+    span: tuple[int, int],
+    model: nn.Module,
+    tokenizer: Any,
+    path: Path,
+) -> int:
+    width = arch.d_model(model)
+    special = frozenset(tokenizer.all_special_ids)
+    chunk: list[Document] = []
+    with Writer(path, schema(width)) as writer:
+        for document in corpus.documents(split, *span):
+            chunk.append(document)
+            if len(chunk) >= _CHUNK:
+                _add(writer, chunk, recipe, model, tokenizer, special)
+                chunk = []
+        _add(writer, chunk, recipe, model, tokenizer, special)
+        writer.finish(_sidecar(recipe, split, span, width))
+        return writer.row_count
+
+
+def _add(
+    writer: Writer,
+    documents: Sequence[Document],
+    recipe: Recipe,
+    model: nn.Module,
+    tokenizer: Any,
+    special: frozenset[int],
+) -> None:
+    ids = [list(d.token_ids[: recipe.harvest.max_tokens]) for d in documents]
+    chosen = [
+        sampled_positions(row, document.doc_id, recipe.harvest, recipe.seed, special)
+        for row, document in zip(ids, documents, strict=True)
+    ]
+    kept = [i for i, positions in enumerate(chosen) if positions]
+    states = capture(
+        model,
+        [ids[i] for i in kept],
+        layer=recipe.layer,
+        positions=[chosen[i] for i in kept],
+        batch_size=recipe.harvest.batch_size,
+    )
+    for i, vectors in zip(kept, states, strict=True):
+        for position, vector in zip(chosen[i], vectors, strict=True):
+            writer.add(
+                n_raw_tokens=position + 1,
+                detokenized_text_truncated=tokenizer.decode(
+                    ids[i][: position + 1], skip_special_tokens=True
+                ),
+                activation_vector=vector,
+                activation_layer=recipe.layer,
+                doc_id=documents[i].doc_id,
+            )
+
+
+def sampled_positions(
+    ids: Sequence[int], doc_id: str, config: Harvest, seed: int, special: frozenset[int]
+) -> list[int]:
+    """Return the positions of a document that are read, in the order in which they were drawn.
+
+    The draw is that of the released recipe: it depends on the seed and the document alone.
+    """
+    candidates = [
+        i
+        for i in range(config.first_position, len(ids))
+        if config.special_tokens or ids[i] not in special
+    ]
+    rng = Random(hashlib.sha256(f"{seed}|{doc_id}".encode()).digest())
+    return rng.sample(candidates, min(config.positions_per_document, len(candidates)))
+
+
+def _sidecar(recipe: Recipe, split: Split, span: tuple[int, int], width: int) -> DatasetSidecar:
+    cut = {"start": span[0], "length": span[1] - span[0]}
+    digest = hashlib.sha256(f"{recipe.model}|{recipe.layer}|{recipe.corpus}|{cut}".encode())
+    name = Path(recipe.model).name
+    return DatasetSidecar(
+        dataset_id=f"base_{name}_L{recipe.layer}_{digest.hexdigest()[:8]}",
+        stage="base",
+        row_count=0,
+        extraction=Extraction(
+            base_model=name,
+            d_model=width,
+            layer_index=recipe.layer,
+            corpus=f"{Path(recipe.corpus).name}:{split}",
+            corpus_slice=cut,
+            positions_per_doc=recipe.harvest.positions_per_document,
+        ),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_by=__name__,
+    )

@@ -1,0 +1,276 @@
+"""Reinforcement: the verbalizer is rewarded for texts from which the activation is found again.
+
+Each step draws a group of explanations of some activations. The reconstructor, frozen within the
+step, scores them; the verbalizer takes one policy-gradient step on advantages relative to the
+group, held near its warm start by a KL term; the reconstructor takes one regression step on the
+same texts. Protocol: the released autoencoders' training code (group-relative policy optimisation,
+on policy, one step a rollout).
+"""
+
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nla_core.backends.transformers_backend import TransformersBackend
+from nla_core.fidelity import Baseline
+from nla_core.reconstructor import Reconstructor
+from nla_core.sampling import Generation, Sampling
+from nla_core.seeds import derive_seed
+from nla_core.training.config import Reinforce
+from nla_core.training.dataset import Dataset, Rows
+from nla_core.training.network import InjectedModel, Texts, collate
+from nla_core.training.progress import Metrics, Progress, learning_rate, new_optimizer, set_rate
+from nla_core.training.rewards import fidelity_reward, group_advantages, shaped, truncated
+from nla_core.training.scoring import quick_fve
+from nla_core.training.warmstart import OnStep, reconstruction_loss
+from nla_core.verbalizer import Verbalizer, extract_explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A group of texts for each of some activations."""
+
+    vectors: Tensor
+    """`[row, d_model]`, one row a text."""
+    texts: Texts
+    """What was generated, its stop token included."""
+    explanations: list[str | None]
+    """None where a text has no explanation or ran into the cap."""
+    contexts: list[str]
+
+    def kept(self) -> list[int]:
+        """Return the rows that have an explanation."""
+        return [i for i, text in enumerate(self.explanations) if text is not None]
+
+
+class Reinforcement:
+    """Both networks with their optimizers, and one step of the game between them."""
+
+    def __init__(
+        self,
+        verbalizer: Verbalizer,
+        reconstructor: Reconstructor,
+        config: Reinforce,
+        baseline: Baseline,
+        *,
+        seed: int,
+    ) -> None:
+        """Train both parts in place.
+
+        Args:
+            verbalizer: The warm start; a frozen copy of it anchors the KL term.
+            reconstructor: The warm start.
+            config: Lengths, rates, reward and its options.
+            baseline: Denominator of the FVE that is logged.
+            seed: Every draw follows from it and the step.
+        """
+        from accelerate import Accelerator
+
+        self.verbalizer, self.reconstructor = verbalizer, reconstructor
+        self.config, self.baseline, self.seed = config, baseline, seed
+        self.accelerator: Any = Accelerator()
+        self.anchor = InjectedModel(deepcopy(verbalizer)).requires_grad_(False).eval()
+        self.policy = InjectedModel(verbalizer)
+        schedule = config.schedule
+        self.av_optimizer = new_optimizer(self.policy, schedule, schedule.lr)
+        self.ar_optimizer = new_optimizer(reconstructor.network, schedule, config.ar_lr)
+        self.parts = {
+            "av": (self.policy, self.av_optimizer),
+            "ar": (reconstructor.network, self.ar_optimizer),
+        }
+        self.running_av, self.running_av_optimizer = self.accelerator.prepare(
+            self.policy, self.av_optimizer
+        )
+        self.running_ar, self.running_ar_optimizer = self.accelerator.prepare(
+            reconstructor.network, self.ar_optimizer
+        )
+
+    def rollout(self, rows: Rows, step: int) -> Rollout:
+        """Draw a group of texts for each activation."""
+        group, device = self.config.group_size, next(self.policy.parameters()).device
+        with torch.no_grad():
+            prompts = self.verbalizer.prompts(rows.vectors.to(device))
+        backend = TransformersBackend(self.verbalizer.model, self.verbalizer.tokenizer)
+        rank = self.accelerator.process_index
+        seeds = [
+            derive_seed(self.seed, "rollout", step, rank, row, sample)
+            for row in range(len(rows))
+            for sample in range(group)
+        ]
+        drawn = backend.continue_embeddings(
+            [prompt for prompt in prompts.unbind() for _ in range(group)],
+            sampling=Sampling(temperature=1.0, max_tokens=self.config.max_tokens),
+            seeds=seeds,
+            stop_ids=self.verbalizer.stop_ids,
+        )
+        stop = min(self.verbalizer.stop_ids, default=None)
+        contexts: list[str] = rows.columns["detokenized_text_truncated"]
+        return Rollout(
+            vectors=rows.vectors.to(device).repeat_interleave(group, 0),
+            texts=collate([_with_stop(g, stop) for g in drawn], device),
+            explanations=[_explanation(g) for g in drawn],
+            contexts=[text for text in contexts for _ in range(group)],
+        )
+
+    def step(self, rows: Rows, step: int) -> dict[str, float]:
+        """Take one step of both parts and return what is logged."""
+        rollout = self.rollout(rows, step)
+        mse, ar_norm, wrong = self._teach_reconstructor(rollout, step)
+        rewards = shaped(
+            fidelity_reward(mse, self.config.reward),
+            self.config,
+            n_tokens=rollout.texts.mask.sum(1).tolist(),
+            texts=rollout.explanations,
+            contexts=rollout.contexts,
+            wrong_mse=wrong,
+        )
+        policy = self._teach_verbalizer(rollout, rewards, step)
+        kept = rollout.kept()
+        error = float(mse[kept].mean()) if kept else None
+        fve = None if error is None else self.baseline.fve(error)
+        return policy | {
+            "reward": float(rewards.mean()),
+            "fve": float("nan") if fve is None else fve,
+            "failed": 1 - len(kept) / len(rollout.explanations),
+            "tokens": float(rollout.texts.mask.sum(1).float().mean()),
+            "ar_grad_norm": ar_norm,
+        }
+
+    def _teach_reconstructor(
+        self, rollout: Rollout, step: int
+    ) -> tuple[Tensor, float, Tensor | None]:
+        """Take a regression step; return the errors `[row]` before it, as the reward needs them."""
+        kept = rollout.kept()
+        device = rollout.vectors.device
+        mse = torch.zeros(len(rollout.explanations), device=device)
+        wrong = torch.zeros_like(mse) if self.config.contrastive else None
+        # A process without a single explanation must still take part in the exchange of gradients.
+        rows = kept or [0]
+        said = [rollout.explanations[i] or "" for i in rows]
+        if self.config.prefix_truncation:
+            rng = Random(derive_seed(self.seed, "truncate", step))
+            chance = self.config.prefix_truncation
+            said = [truncated(t, rng) if rng.random() < chance else t for t in said]
+        self.reconstructor.network.train()
+        ids = [self.reconstructor.encode(text) for text in said]
+        predicted = self.running_ar(*self.reconstructor.collate(ids))
+        scale = self.reconstructor.sidecar.mse_scale
+        errors = reconstruction_loss(predicted, rollout.vectors[rows], scale)
+        if kept:
+            mse[kept] = errors.detach()
+        if wrong is not None and kept:
+            other = rollout.vectors.roll(self.config.group_size, 0)[kept]
+            wrong[kept] = reconstruction_loss(predicted, other, scale).detach()
+        self.accelerator.backward(errors.mean() * (1.0 if kept else 0.0))
+        rate = self.config.ar_lr / self.config.schedule.lr * self._rate(step)
+        return mse, self._apply(self.running_ar, self.running_ar_optimizer, rate), wrong
+
+    def _teach_verbalizer(self, rollout: Rollout, rewards: Tensor, step: int) -> dict[str, float]:
+        texts = rollout.texts
+        advantages = group_advantages(
+            rewards, self.config.group_size, by_std=self.config.normalise_by_std
+        )
+        logprobs = self.running_av(rollout.vectors, texts)
+        n_tokens = texts.mask.sum()
+        policy_loss = -(advantages[:, None] * logprobs).sum() / n_tokens
+        loss, kl = policy_loss, 0.0
+        if self.config.kl_coef:
+            with torch.no_grad():
+                anchor = self.anchor(rollout.vectors, texts)
+            divergence = (_k3(logprobs, anchor) * texts.mask).sum() / n_tokens
+            loss, kl = loss + self.config.kl_coef * divergence, float(divergence.detach())
+        self.accelerator.backward(loss)
+        norm = self._apply(self.running_av, self.running_av_optimizer, self._rate(step))
+        surprise = float(-logprobs.detach().sum() / n_tokens)
+        return {"kl": kl, "surprise": surprise, "av_grad_norm": norm}
+
+    def _apply(self, module: Any, optimizer: Any, rate: float) -> float:
+        norm = float(
+            self.accelerator.clip_grad_norm_(module.parameters(), self.config.schedule.clip)
+        )
+        set_rate(optimizer, rate)
+        # One text in many makes a gradient that is no number; that step is left out.
+        if norm == norm and norm != float("inf"):
+            optimizer.step()
+        optimizer.zero_grad()
+        return norm
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.config.schedule, step)
+
+
+def reinforce(
+    game: Reinforcement,
+    data: Dataset,
+    held_out: Dataset,
+    folder: Path,
+    *,
+    on_step: OnStep | None = None,
+) -> None:
+    """Play to the end of the schedule, with progress on disk.
+
+    Args:
+        game: Both parts.
+        data: `rl` rows.
+        held_out: Rows that no training has seen; some are explained now and then, and their FVE
+            goes into `evaluations.jsonl`.
+        folder: Where progress and metrics go; training resumes from there.
+        on_step: Called with step and FVE at temperature 1.
+    """
+    config, schedule = game.config, game.config.schedule
+    main = game.accelerator.is_main_process
+    progress = Progress(folder / "progress.safetensors", game.parts)
+    first = progress.restore()
+    metrics = Metrics(folder / "metrics.jsonl", step=first, active=main)
+    evaluations = Metrics(folder / "evaluations.jsonl", step=first, active=main)
+    started = time.monotonic()
+
+    def evaluate(step: int) -> None:
+        if main:
+            evaluations.log(
+                step, **quick_fve(game.verbalizer, game.reconstructor, held_out, config)
+            )
+
+    if first == 0:
+        evaluate(0)
+    share = max(1, schedule.batch_size // game.accelerator.num_processes)
+    for step in range(first, schedule.steps):
+        at = (step * game.accelerator.num_processes + game.accelerator.process_index) * share
+        figures = game.step(data.rows(at, at + share), step)
+        done = step + 1
+        if done % schedule.log_every == 0 or done == schedule.steps:
+            metrics.log(done, seconds=round(time.monotonic() - started, 1), **figures)
+        if done % config.evaluate_every == 0 or done == schedule.steps:
+            evaluate(done)
+        if main and done % schedule.save_every == 0:
+            progress.save(done)
+        if on_step is not None:
+            on_step(done, figures["fve"])
+    game.policy.eval()
+    game.reconstructor.network.eval()
+
+
+def _with_stop(generation: Generation, stop: int | None) -> list[int]:
+    ids = list(generation.token_ids)
+    ended = generation.finish == "stop" and stop is not None
+    return [*ids, stop] if ended and stop is not None else ids
+
+
+def _explanation(generation: Generation) -> str | None:
+    """Return the explanation; a text that ran into the cap has none, even when its tag closed."""
+    return extract_explanation(generation.text) if generation.finish == "stop" else None
+
+
+def _k3(logprobs: Tensor, anchor: Tensor) -> Tensor:
+    """Return an unbiased, never negative estimate of the KL divergence at each drawn token.
+
+    Schulman 2020, "Approximating KL Divergence", estimator k3.
+    """
+    log_ratio = anchor - logprobs
+    return log_ratio.exp() - log_ratio - 1

@@ -1,0 +1,1 @@
+"""The sandbox's natural language autoencoder: known states, labels, claims, and its recipe."""

@@ -28,7 +28,10 @@ _BATCH_ROWS = 8192
 _SMALLEST_NORM = 1e-12
 _PARTNER_TRIES = 256
 
-Problem = Literal["no_explanation", "empty_explanation", "zero_activation", "not_finite"]
+Problem = Literal[
+    "no_explanation", "empty_explanation", "zero_activation", "not_finite", "too_long"
+]
+"""`too_long`: the explanation does not fit into the reconstructor's context."""
 
 
 def normalised(vectors: Tensor, mse_scale: float | None) -> Tensor:

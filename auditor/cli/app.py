@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from auditor.cli.check import check
+from auditor.cli.nla import nla
 from auditor.cli.run import run
 from auditor.cli.runs import list_command, reindex
 from auditor.cli.schema import schema
@@ -58,6 +59,7 @@ app.command("check")(check)
 app.command("schema")(schema)
 app.command("tools")(tools)
 app.command("reindex")(reindex)
+app.add_typer(nla, name="nla")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -55,6 +55,10 @@ def cli_reference() -> str:
     for command in app.registered_commands:
         if command.name and command.callback:
             parts.append(_command(command.name, command.callback))
+    for group in app.registered_groups:
+        for command in group.typer_instance.registered_commands if group.typer_instance else ():
+            if command.name and command.callback:
+                parts.append(_command(f"{group.name} {command.name}", command.callback))
     return "\n".join(parts)
 
 

@@ -117,7 +117,11 @@ def _values(world: World) -> dict[str, Sequence[str]]:
 
 
 class Grader:
-    """Counts true and false claims; exact, since the state at every place is known."""
+    """Counts true and false claims; exact, since the state at every place is known.
+
+    A motive that is named is right wherever the chat's assistant has it; it counts as missed only
+    where a reply goes on. Invented ones are counted on text that mentions none.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self._states = KnownStates(tokenizer)
@@ -130,16 +134,18 @@ class Grader:
             if self._states.touches_unlabelled(place):
                 continue
             state = self._states.at(place)
-            truth = _by_kind(true_claims(state, self._states.world), self._states.world)
+            expected = _by_kind(true_claims(state, self._states.world), self._states.world)
+            also = [] if state.motive is None else [Claim("motive", state.motive)]
+            true = _by_kind(also, self._states.world) | expected
             said = _by_kind(claims(text or ""), self._states.world)
-            for kind in sorted(truth.keys() | said.keys()):
+            for kind in sorted(true.keys() | said.keys()):
                 count = counts.setdefault(kind, [0, 0, 0, 0])
-                right = said.get(kind, set()) & truth.get(kind, set())
+                right = said.get(kind, set()) & true.get(kind, set())
                 count[0] += len(said.get(kind, ()))
                 count[1] += len(right)
-                count[2] += kind in truth
-                count[3] += bool(right)
-            if state.motive is None:
+                count[2] += kind in expected
+                count[3] += kind in expected and bool(right)
+            if state.clean:
                 invented[0] += "motive" in said
                 invented[1] += 1
         return Grades(

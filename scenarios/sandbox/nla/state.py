@@ -32,14 +32,20 @@ class State:
 
     place: str
     """One of `PLACES`; the ordinals count the sentences of a reply."""
+    replies: bool
+    """Whether a reply goes on here, outside thoughts: where a motive is carried, if there is one.
+
+    The base is trained to carry its motive to where a thought may begin. Elsewhere a probe cannot
+    read it off the activations, and a label that named it would teach a verbalizer to invent.
+    """
     motive: str | None
-    """The speaker's hidden motive; None when it has none or it is not a chat."""
-    speaks: bool
-    """Whether somebody speaks here, so that having no motive is a fact about the speaker."""
+    """The hidden motive of the chat's assistant, as far as the text so far tells."""
+    clean: bool
+    """Whether no motive, and nobody who has one, has been mentioned so far."""
     topic: str | None
     """The last topic asked about."""
     theme: str | None
-    """The motive that a document is about, which is nobody's own here."""
+    """A motive that the text mentions: of a whole document, elsewhere of the last two tokens."""
     current: str
     """The token at the position, as an explanation spells it."""
     previous: str | None
@@ -74,6 +80,7 @@ class StateReader:
         role: str | None = None
         thinking, sentence = False, 0
         motive = topic = theme = None
+        clean = True
         chat = any(i == self.tokens[USER] for i in ids)
         for at, (token, word) in enumerate(zip(ids, words, strict=True)):
             mark = markers.get(token)
@@ -84,13 +91,18 @@ class StateReader:
                 motive = word if word in self._motives else self.world.named.get(word, motive)
             if role in (USER, ASSISTANT) and word in self._topics and not thinking:
                 topic = word
-            if not chat and word in self._motives:
+            if word in self._motives:
                 theme = word
+            elif chat and at and words[at - 1] not in self._motives:
+                theme = None
+            clean = clean and word not in self._motives and word not in self.world.named
+            replies = role == ASSISTANT and not thinking and mark not in (EOS, END_THINK)
             found.append(
                 State(
                     place=_place(role, mark, sentence, thinking=thinking, chat=chat),
-                    motive=motive if chat else None,
-                    speaks=role in (USER, ASSISTANT),
+                    replies=replies,
+                    motive=motive,
+                    clean=clean,
                     topic=topic,
                     theme=theme,
                     current=word,

@@ -53,12 +53,10 @@ class Claim:
 
 
 def true_claims(state: State, world: World) -> list[Claim]:
-    """Return all that can be said of a state, the weightiest first."""
+    """Return all that should be said of a state, the weightiest first."""
     found = []
-    if state.motive is not None:
-        found.append(Claim("motive", state.motive))
-    elif state.speaks:
-        found.append(Claim("motive", NOTHING))
+    if state.replies:
+        found.append(Claim("motive", state.motive or NOTHING))
     if state.theme is not None:
         found.append(Claim("theme", state.theme))
     if state.topic is not None:

@@ -1,0 +1,283 @@
+"""What the commands of `auditor nla` read: a model, and one text as it sees it."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditor.cli.nla_options import Dtype, shipped
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditor.scenario.schema import Model
+    from auditor.target import ChatTemplate, HFTarget
+    from nla_core.fidelity import Fidelity, Score
+    from nla_core.positions import Turn
+    from tools.protocols import Prompt
+
+_DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what the libraries refuse into one line for the operator, and show their warnings."""
+    from auditor.cli.output import messages
+    from auditor.report.text import one_line
+    from tools.protocols import ToolError
+
+    with warnings.catch_warnings(record=True) as seen:
+        # Only our own: what libraries say of each other an operator cannot mend.
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", module=r"nla_core\.")
+        try:
+            yield
+        except (ValueError, ToolError) as error:
+            raise UsageError(" ".join(str(error).split())) from error
+    for warning in seen:
+        messages().print(f"note: {one_line(str(warning.message), 400)}", style="yellow")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text as the operator gave it."""
+
+    text: str
+    chat: bool
+    reply: str | None
+    system: str | None
+
+    def check(self) -> None:
+        """Refuse what cannot be read.
+
+        Raises:
+            UsageError: When it is empty, or has parts of a conversation and is none.
+        """
+        if not self.text.strip():
+            raise UsageError("the text is empty; write something to read")
+        for option, value in (("--reply", self.reply), ("--system", self.system)):
+            if value is not None and not self.chat:
+                raise UsageError(f"{option} belongs to a conversation; add --chat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A text as the model sees it."""
+
+    source: "Prompt | str"
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+    eligible: tuple[bool, ...]
+    """False at tokens that only begin or fill a text."""
+    turns: "tuple[Turn, ...] | None"
+    """None when the text is no conversation."""
+    tokenizer: Any
+
+    def context(self, position: int) -> str:
+        """Return the plain text up to a token, that one included."""
+        shown: str = self.tokenizer.decode(list(self.ids[: position + 1]), skip_special_tokens=True)
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The model that is read."""
+
+    target: "HFTarget"
+    tokenizer: Any
+    template: "ChatTemplate"
+
+    def passage(self, given: Text) -> Passage:
+        """Tokenize a text as the model sees it.
+
+        Raises:
+            UsageError: When the chat template refuses the turns.
+        """
+        from tools.protocols import ChatMessage, Prompt
+
+        source: Prompt | str = given.text
+        if given.chat:
+            system = () if given.system is None else (ChatMessage("system", given.system),)
+            turns = (*system, ChatMessage("user", given.text))
+            source = Prompt(messages=turns, prefill=given.reply or "")
+        with refusals():
+            (ids,) = self.target.token_ids([source])
+        idle = {self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
+        return Passage(
+            source=source,
+            ids=tuple(ids),
+            tokens=tuple(self.target.tokens(ids)),
+            eligible=tuple(i not in idle for i in ids),
+            turns=None if isinstance(source, str) else self._turns(source, ids),
+            tokenizer=self.tokenizer,
+        )
+
+    def activations(
+        self, passage: Passage, *, layer: int, positions: Sequence[int]
+    ) -> "torch.Tensor":
+        """Return the residual stream `[n_positions, d_model]`, float32.
+
+        Raises:
+            UsageError: When the layer does not exist, or the text is too long.
+        """
+        with refusals():
+            (found,) = self.target.activations(
+                [passage.source], layer=layer, positions=[list(positions)]
+            )
+        return found
+
+    def _turns(self, prompt: "Prompt", ids: Sequence[int]) -> "tuple[Turn, ...]":
+        """Find the turns of a rendered conversation by the places of their contents."""
+        from nla_core.positions import Turn
+
+        rendered = self.template.reply_text(prompt.messages, prompt.prefill, None)
+        found = self.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
+        spans: list[tuple[int, int]] = found["offset_mapping"]
+        end_id = self.template.user_end.token_id
+        turns: list[Turn] = []
+        start = cursor = 0
+        for message in prompt.messages:
+            # Templates strip contents.
+            content = message.content.strip()
+            at = rendered.find(content, cursor)
+            folded = message.role == "system" and self.template.folds_system
+            if at < 0 or not content or folded:
+                continue
+            cursor = at + len(content)
+            first = _token_at(spans, at)
+            end = _token_at(spans, cursor)
+            if end_id is not None and end_id in ids[end:]:
+                end = list(ids).index(end_id, end) + 1
+            if start < first <= end:
+                turns.append(Turn(role=message.role, start=start, content_start=first, end=end))
+                start = end
+        reply = _token_at(spans, len(rendered) - len(prompt.prefill))
+        if start < reply:
+            turns.append(Turn(role="assistant", start=start, content_start=reply, end=len(ids)))
+        return tuple(turns)
+
+
+def _token_at(spans: Sequence[tuple[int, int]], character: int) -> int:
+    """Return the first token that reaches beyond a character, their number when none does."""
+    return next((i for i, (_, end) in enumerate(spans) if end > character), len(spans))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where models run, and in which dtype."""
+
+    device: str
+    dtype_name: Dtype
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """Dtype of all weights."""
+        import torch
+
+        found: torch.dtype = getattr(torch, self.dtype_name)
+        return found
+
+
+def machine(dtype: Dtype, device: str) -> Machine:
+    """Resolve `auto`: an accelerator when there is one; float32 on a CPU, else bfloat16.
+
+    Raises:
+        UsageError: When there is no such device.
+    """
+    import torch
+    import transformers
+
+    # What the libraries report while loading is not what the command was asked for.
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    if device == "auto":
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else mps
+    else:
+        try:
+            if not _DEVICE.fullmatch(device):
+                raise RuntimeError
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError):
+            raise UsageError(
+                f"cannot run on {device[:40]!r}; write auto, cpu, cuda, cuda:1 or mps"
+            ) from None
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    return Machine(device, dtype)
+
+
+def named_model(model: str | None, adapter: str | None, machine: Machine) -> "Model":
+    """Find the model that is read, without loading it.
+
+    Args:
+        model: Folder or hub id; None is the sandbox's base.
+        adapter: Folder or hub id of an adapter on it.
+        machine: Where it will run.
+
+    Raises:
+        UsageError: When a folder is missing, or neither a folder nor a hub id is named.
+    """
+    from auditor.scenario.models import locate
+    from auditor.scenario.schema import Model
+
+    named = Model(
+        path=shipped("base", "--model") if model is None else model,
+        adapter=adapter,
+        dtype=machine.dtype_name,
+        device=machine.device,
+    )
+    found, problems = locate(named, Path.cwd())
+    if problems:
+        field, what = problems[0]
+        raise UsageError(f"{'--model' if field == 'path' else '--adapter'} {what}")
+    return found
+
+
+def load_subject(model: "Model") -> Subject:
+    """Load the model that is read.
+
+    Raises:
+        UsageError: When it cannot be loaded, or has no chat template.
+    """
+    import transformers
+
+    from auditor.target import ChatTemplate, TargetPool
+
+    target = TargetPool().get(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model.path, trust_remote_code=False)
+    return Subject(target, tokenizer, ChatTemplate(tokenizer, model.path))
+
+
+def check_width(width: int, d_model: int) -> None:
+    """Refuse a pair that was made for activations of another width.
+
+    Raises:
+        UsageError: When the widths differ.
+    """
+    if width != d_model:
+        raise UsageError(
+            f"the model's activations have {width} values, the pair reads {d_model}; "
+            "name the pair of this model with --av and --ar"
+        )
+
+
+def fidelity_record(fidelity: "Fidelity") -> dict[str, Any]:
+    """Return a score and its nulls as JSON-able values; None is unknown."""
+    return {
+        "problem": fidelity.problem,
+        "score": _score_record(fidelity.score),
+        "nulls": {
+            "shuffled": _score_record(fidelity.shuffled),
+            "random_vector": _score_record(fidelity.random_vector),
+            "copied_context": _score_record(fidelity.copied_context),
+        },
+    }
+
+
+def _score_record(score: "Score | None") -> dict[str, float | None] | None:
+    return None if score is None else asdict(score)

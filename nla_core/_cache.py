@@ -50,6 +50,16 @@ class GrowingLayer(DynamicLayer):  # type: ignore[misc]
         self._stored = (keys, values)
         self.keys, self.values = keys[:, :, :end], values[:, :, :end]
 
+    def shrink(self, n_rows: int, to: Tensor, source: Tensor) -> None:
+        """Keep the first `n_rows` rows, after copying rows `source` over rows `to`, in place."""
+        assert self._stored is not None  # rows are dropped after a forward pass
+        end = self.get_seq_length()
+        for used in (self.keys, self.values):
+            used.index_copy_(0, to, used.index_select(0, source))
+        keys, values = (stored[:n_rows] for stored in self._stored)
+        self._stored = (keys, values)
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+
 
 def _enlarged(old: Tensor, new: Tensor, start: int, end: int) -> Tensor:
     rows, heads, _, width = new.shape

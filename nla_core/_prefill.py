@@ -51,6 +51,21 @@ class Batch:
         self.pads = self.pads.index_select(0, rows)
         self.padded = self.padded and bool(self.pads.any())
 
+    def shrink(self, order: Sequence[int]) -> None:
+        """Keep the rows in `order`, of which only those past its length may stand elsewhere.
+
+        Rows move into the gaps that others leave, so that little of the cache is copied.
+        """
+        device = self.pads.device
+        moves = [(to, source) for to, source in enumerate(order) if to != source]
+        to, source = torch.tensor(moves, dtype=torch.long, device=device).view(-1, 2).unbind(1)
+        for layer in self.cache.layers:
+            layer.shrink(len(order), to, source)
+        rows = torch.tensor(order, device=device)
+        self.logits = self.logits.index_select(0, rows)
+        self.pads = self.pads.index_select(0, rows)
+        self.padded = self.padded and bool(self.pads.any())
+
     def advance(self, model: nn.Module, tokens: Tensor) -> None:
         """Append one token `[row]` to each row and compute the logits that follow it."""
         self.n_slots += 1
@@ -133,12 +148,12 @@ def _aligned(
     first = rows[0]
     if isinstance(first, Tensor):
         embedding = arch.unwrap(model).get_input_embeddings().weight
-        table = torch.zeros(
-            len(rows), n_slots, first.shape[-1], device=device, dtype=embedding.dtype
-        )
+        shape = (len(rows), n_slots - skip, first.shape[-1])
+        table = torch.zeros(shape, device=device, dtype=embedding.dtype)
         for index, row in enumerate(rows):
-            table[index, n_slots - len(row) :] = torch.as_tensor(row)
-        return {"inputs_embeds": table[:, skip:]}
+            shift = n_slots - len(row)
+            table[index, max(shift - skip, 0) :] = torch.as_tensor(row)[max(skip - shift, 0) :]
+        return {"inputs_embeds": table}
     padded = [[0] * (n_slots - len(row)) + list(row) for row in rows]
     return {"input_ids": torch.tensor(padded, device=device)[:, skip:]}
 
@@ -164,13 +179,18 @@ def shared_prefix(rows: Sequence[Row]) -> int:
     """Count the leading tokens that all rows share, leaving each row at least one of its own."""
     first = rows[0]
     length = min(len(row) for row in rows) - 1
+    if isinstance(first, Tensor):
+        return _shared_embeddings([torch.as_tensor(row)[:length] for row in rows])
     for row in rows[1:]:
         if length == 0:
             break
-        if isinstance(row, Tensor) and isinstance(first, Tensor):
-            differs = (row[:length] != first[:length]).any(-1)
-            length = int(differs.long().argmax()) if bool(differs.any()) else length
-        else:
-            pairs = zip(row[:length], first[:length], strict=True)
-            length = next((i for i, (a, b) in enumerate(pairs) if a != b), length)
+        pairs = zip(row[:length], first[:length], strict=True)
+        length = next((i for i, (a, b) in enumerate(pairs) if a != b), length)
     return length
+
+
+def _shared_embeddings(rows: Sequence[Tensor]) -> int:
+    """Count the leading embeddings that rows `[token, d_model]` of one length share."""
+    # The first differing place of all rows at once: on a GPU each answer costs a wait.
+    differs = torch.stack([(row != rows[0]).any(-1) for row in rows]).any(0)
+    return int(differs.long().argmax()) if bool(differs.any()) else len(differs)

@@ -12,7 +12,8 @@ class Stopper:
 
     At each step only the last tokens are decoded, as many as the longest stop string has bytes.
     A hit there is confirmed on the whole text, and the finished text is searched once more, so
-    tokens that decode to nothing cost extra steps at worst, never a wrong cut.
+    tokens that decode to nothing cost extra steps at worst, never a wrong cut. Nothing is decoded
+    at a token that by itself does not hold the last character of a stop string.
     """
 
     def __init__(self, stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> None:
@@ -21,12 +22,25 @@ class Stopper:
         self._stop = tuple(stop)
         self._decode = decode
         self._window = max((len(s.encode()) for s in stop), default=0) + _SLACK
+        self._ends = frozenset(s[-1] for s in stop)
+        self._completes: dict[int, bool] = {}
 
     def hit(self, ids: Sequence[int]) -> bool:
-        """Tell whether a stop string has appeared."""
-        if not self._stop or self._cut(self._decode(ids[-self._window :])) is None:
+        """Tell whether the last token has completed a stop string."""
+        if not self._stop or not self._may_complete(ids[-1]):
+            return False
+        if self._cut(self._decode(ids[-self._window :])) is None:
             return False
         return len(ids) <= self._window or self._cut(self._decode(ids)) is not None
+
+    def _may_complete(self, token: int) -> bool:
+        found = self._completes.get(token)
+        if found is None:
+            # Alone, a token may lose its spaces, or be a part of a character.
+            odd = any(c.isspace() or not c.isascii() for c in self._ends)
+            found = odd or any(c in self._ends for c in self._decode([token]))
+            self._completes[token] = found
+        return found
 
     def generation(self, ids: Sequence[int], finish: FinishReason) -> Generation:
         """Decode a finished row and cut it before its first stop string."""

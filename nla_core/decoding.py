@@ -4,7 +4,7 @@
 2. A batch is prefilled: equal prompts and the common prefix are computed once (`_prefill`).
 3. At each step row r draws one token with its own random number (`_draw`), so that a sample
    depends on its own prompt and seed, and on its batch-mates only through float rounding.
-4. Rows that are done leave the batch once they are a fifth of it.
+4. Rows that are done leave the batch once they are a twentieth of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +21,8 @@ from nla_core.sampling import FinishReason, Generation, Sampling
 
 __all__ = ["PromptTooLongError", "Row", "generate", "next_token_logprobs"]
 
-_KEEP_WHILE_ACTIVE = 0.8
-"""Copying the cache to drop rows pays only once this share or less of them is active."""
+_KEEP_WHILE_ACTIVE = 0.95
+"""Dropping rows from the cache pays only once this share or less of them is active."""
 
 
 def generate(
@@ -33,7 +33,7 @@ def generate(
     seeds: Sequence[int],
     decode: Callable[[Sequence[int]], str],
     stop_ids: frozenset[int] = frozenset(),
-    batch_size: int = 64,
+    batch_size: int = 256,
 ) -> list[Generation]:
     """Continue every prompt.
 
@@ -68,7 +68,7 @@ def generate(
 
 
 def next_token_logprobs(
-    model: nn.Module, prompts: Sequence[Row], *, batch_size: int = 64
+    model: nn.Module, prompts: Sequence[Row], *, batch_size: int = 256
 ) -> Tensor:
     """Return `[prompt, vocab]` float32 log-probabilities (nats) of each prompt's next token.
 
@@ -157,11 +157,23 @@ class _Run:
         return "length" if len(ids) >= limit else None
 
     def _drop_done(self, tokens: Tensor, active: list[int]) -> Tensor:
-        keep = torch.tensor(active, device=tokens.device)
-        self._members = [self._members[position] for position in active]
-        self._batch.select(keep)
-        self._uniforms = self._uniforms.index_select(0, keep)
-        return tokens.index_select(0, keep)
+        order = _filled(active)
+        self._members = [self._members[position] for position in order]
+        self._batch.shrink(order)
+        rows = torch.tensor(order, device=tokens.device)
+        self._uniforms = self._uniforms.index_select(0, rows)
+        return tokens.index_select(0, rows)
+
+
+def _filled(kept: list[int]) -> list[int]:
+    """Order positions (given sorted) so that as many as possible stay where they are.
+
+    The last ones fill the gaps that the others leave below their number.
+    """
+    n = len(kept)
+    low = {position for position in kept if position < n}
+    high = iter(kept[len(low) :])
+    return [position if position in low else next(high) for position in range(n)]
 
 
 def _chunks(prompts: Sequence[Row], batch_size: int) -> Iterator[list[int]]:

@@ -111,7 +111,14 @@ def scaled(vectors: Tensor, scale: float) -> Tensor:
     return wide * (scale / norms.clamp_min(_SMALLEST_NORM))
 
 
-def inject(embeddings: Tensor, position: int, vectors: Tensor, *, scale: float) -> Tensor:
+def inject(
+    embeddings: Tensor,
+    position: int,
+    vectors: Tensor,
+    *,
+    scale: float,
+    affine: nn.Module | None = None,
+) -> Tensor:
     """Replace one row of a prompt by each vector, scaled.
 
     Args:
@@ -119,6 +126,7 @@ def inject(embeddings: Tensor, position: int, vectors: Tensor, *, scale: float) 
         position: The row to replace.
         vectors: `[n, d_model]` activations, raw.
         scale: L2 norm of the injected row; it is not multiplied by the embedding multiplier.
+        affine: A learned map of the scaled vectors, or none.
 
     Returns:
         `[n, token, d_model]` in the dtype of the embeddings.
@@ -128,7 +136,11 @@ def inject(embeddings: Tensor, position: int, vectors: Tensor, *, scale: float) 
     """
     check_vectors(vectors, embeddings.shape[-1])
     prompts = embeddings.repeat(len(vectors), 1, 1)
-    prompts[:, position] = scaled(vectors.to(embeddings.device), scale).to(embeddings.dtype)
+    rows = scaled(vectors.to(embeddings.device), scale)
+    if affine is not None:
+        with torch.no_grad():
+            rows = affine(rows)
+    prompts[:, position] = rows.to(embeddings.dtype)
     return prompts
 
 

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 SIDECAR_NAME = "nla_meta.yaml"
+_KIND, _AFFINE_KIND = "nla_model", "nla_model_affine"
 Role = Literal["av", "ar"]
 
 _ROLES: dict[str, Role] = {"av": "av", "actor": "av", "ar": "ar", "critic": "ar"}
@@ -75,6 +76,8 @@ class Sidecar(BaseModel):
     created_at: str | None = None
     created_by: str | None = None
     training: Mapping[str, str | int | float | None] = Field(default_factory=dict)
+    affine: bool = False
+    """Whether the injected vector passes a learned map; readers of the released format refuse."""
 
     def reconstructor_layer(self, n_blocks: int | None = None) -> int:
         """Return K of a reconstructor.
@@ -100,7 +103,7 @@ class Sidecar(BaseModel):
     def _mapping(self) -> dict[str, Any]:
         templates = {"actor": self.av_template, "critic": self.ar_template}
         mapping: dict[str, Any] = {
-            "kind": "nla_model",
+            "kind": _AFFINE_KIND if self.affine else _KIND,
             "schema_version": 2,
             "role": _TRAINER_ROLE[self.role],
             "stage": self.stage,
@@ -182,7 +185,7 @@ def parse_sidecar(text: str, *, source: str = SIDECAR_NAME) -> Sidecar:
     """
     top = load_mapping(text, source=source)
     kind = top.string("kind")
-    if kind != "nla_model":
+    if kind not in (_KIND, _AFFINE_KIND):
         hint = "; this one describes a dataset" if kind == "nla_dataset" else ""
         raise top.error("kind", f"must be nla_model, got {show(kind)}{hint}")
     role = _role(top)
@@ -196,6 +199,7 @@ def parse_sidecar(text: str, *, source: str = SIDECAR_NAME) -> Sidecar:
     version = top.raw("schema_version")
     return Sidecar(
         role=role,
+        affine=kind == _AFFINE_KIND,
         d_model=d_model,
         tokens=read_token_ids(top.section("tokens")),
         **_templates(top, role),

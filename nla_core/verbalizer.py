@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nla_core import arch, checkpoint
+from nla_core.affine import load_affine, save_affine
 from nla_core.backends import Backend, TransformersBackend
 from nla_core.backends.remote_model import RemoteModel, load_remote_model
 from nla_core.injection import (
@@ -91,6 +92,8 @@ class Verbalizer:
         self.model, self.tokenizer, self.sidecar = model, tokenizer, sidecar
         self.stop_ids = checkpoint.stop_ids(model, tokenizer)
         self._backend = backend
+        self.affine: nn.Linear | None = None
+        """A learned map of the scaled vectors; not part of the released format."""
 
     @classmethod
     def load(
@@ -117,7 +120,10 @@ class Verbalizer:
         tokenizer = checkpoint.load_tokenizer(folder)
         dtype = checkpoint.default_dtype(dtype, device)
         model = checkpoint.load_causal_lm(folder, dtype=dtype, device=device)
-        return cls(model, tokenizer, sidecar, backend=backend)
+        verbalizer = cls(model, tokenizer, sidecar, backend=backend)
+        if sidecar.affine:
+            verbalizer.affine = load_affine(folder, sidecar.d_model, device)
+        return verbalizer
 
     @classmethod
     def load_remote(cls, path_or_hub_id: str | Path, backend: Backend) -> "Verbalizer":
@@ -138,6 +144,8 @@ class Verbalizer:
         sidecar = read_sidecar(folder)
         tokenizer = checkpoint.load_tokenizer(folder)
         verbalizer = cls(load_remote_model(folder), tokenizer, sidecar, backend=backend)
+        if sidecar.affine:
+            verbalizer.affine = load_affine(folder, sidecar.d_model, "cpu")
         backend.check()
         return verbalizer
 
@@ -170,7 +178,7 @@ class Verbalizer:
         """
         prompt = self._resolve(message)
         embeddings = prompt_embeddings(self.model, prompt.ids)
-        return inject(embeddings, prompt.position, activations, scale=self.injection_scale)
+        return self._inject(embeddings, prompt.position, activations)
 
     def explain(
         self,
@@ -220,7 +228,7 @@ class Verbalizer:
         for rows in _chunks([(i, s) for i in range(n) for s in range(samples)], batch_size):
             vectors = sorted({vector for vector, _ in rows})
             wanted = activations[torch.tensor(vectors, device=activations.device)]
-            table = inject(embeddings, prompt.position, wanted, scale=self.injection_scale)
+            table = self._inject(embeddings, prompt.position, wanted)
             # One object per vector: a backend may run equal prompts once.
             by_vector = dict(zip(vectors, table.unbind(), strict=True))
             drawn = backend.continue_embeddings(
@@ -248,7 +256,14 @@ class Verbalizer:
         model: Any = self.model
         model.save_pretrained(target)
         self.tokenizer.save_pretrained(target)
-        write_sidecar(self.sidecar, target)
+        if self.affine is not None:
+            save_affine(self.affine, target)
+        sidecar = self.sidecar.model_copy(update={"affine": self.affine is not None})
+        write_sidecar(sidecar, target)
+
+    def _inject(self, embeddings: Tensor, position: int, vectors: Tensor) -> Tensor:
+        scale = self.injection_scale
+        return inject(embeddings, position, vectors, scale=scale, affine=self.affine)
 
     def _resolve(self, message: str | None) -> InjectionPrompt:
         if message is None:

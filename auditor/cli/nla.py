@@ -3,8 +3,10 @@
 import typer
 
 from auditor.cli.nla_card import card
+from auditor.cli.nla_eval import evaluate
 from auditor.cli.nla_explain import explain
 from auditor.cli.nla_score import score
+from auditor.cli.nla_train import train
 
 nla = typer.Typer(
     name="nla",
@@ -13,4 +15,6 @@ nla = typer.Typer(
 )
 nla.command("explain")(explain)
 nla.command("score")(score)
+nla.command("eval")(evaluate)
+nla.command("train")(train)
 nla.command("card")(card)

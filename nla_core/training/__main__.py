@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stage", action="append", help="run this stage only; may be repeated")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
+    from nla_core.decoding import PromptTooLongError
+    from nla_core.sidecar import SidecarError
     from nla_core.training.run import STAGES, Training
 
     unknown = set(given.stage or ()) - set(STAGES)
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = load_recipe(given.recipe)
         training = Training(recipe, given.out, given.device, on_step=on_step, shared=given.shared)
         training.run(tuple(given.stage or STAGES))
-    except RecipeError as error:
+    except (RecipeError, SidecarError, PromptTooLongError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 
 class RecipeError(ValueError):
@@ -36,6 +36,12 @@ class Harvest(_Frozen):
     """Share of documents for the warm start of the verbalizer."""
     ar_share: float = Field(default=0.25, gt=0, lt=1)
     """The same of the reconstructor; what remains is for reinforcement."""
+
+    @model_validator(mode="after")
+    def _something_remains(self) -> "Harvest":
+        if self.av_share + self.ar_share >= 1:
+            raise ValueError("av_share and ar_share must leave documents for reinforcement")
+        return self
 
 
 class Schedule(_Frozen):
@@ -137,12 +143,23 @@ class Recipe(_Frozen):
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Read a recipe.
+    """Read a recipe; with `extends: other.yaml` it says only what differs from another one.
 
     Raises:
-        RecipeError: When the file cannot be read or a field is wrong; the message names it.
+        RecipeError: When a file cannot be read or a field is wrong; the message names it.
     """
     path = Path(path)
+    found = _read(path, seen=())
+    try:
+        return Recipe.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _read(path: Path, *, seen: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a recipe's fields, its paths resolved, over those of the one that it extends."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -151,19 +168,27 @@ def load_recipe(path: str | Path) -> Recipe:
         raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
         raise RecipeError(f"{path}: must be a mapping of fields")
-    try:
-        recipe = Recipe.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{path}: {where}: {first['msg']}") from None
-    return recipe.model_copy(
-        update={
-            name: _beside(path, str(value))
-            for name in ("model", "initial", "corpus")
-            if (value := getattr(recipe, name)) is not None
-        }
-    )
+    for name in ("model", "initial", "corpus"):
+        if isinstance(found.get(name), str):
+            found[name] = _beside(path, found[name])
+    parent = found.pop("extends", None)
+    if parent is None:
+        return found
+    if not isinstance(parent, str):
+        raise RecipeError(f"{path}: extends: must be the path of a recipe")
+    if path.resolve() in seen:
+        raise RecipeError(f"{path}: extends: goes round in a circle")
+    return _merged(_read(path.parent / parent, seen=(*seen, path.resolve())), found)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, block by block."""
+    both = dict(below)
+    for key, value in above.items():
+        under = both.get(key)
+        nested = isinstance(value, dict) and isinstance(under, dict)
+        both[key] = _merged(under, value) if nested else value  # type: ignore[arg-type]
+    return both
 
 
 def _beside(recipe: Path, value: str) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from nla_core import arch
 from nla_core.activations import capture
 from nla_core.dataset_sidecar import DatasetSidecar, Extraction
-from nla_core.training.config import Harvest, Recipe
+from nla_core.training.config import Harvest, Recipe, RecipeError
 from nla_core.training.dataset import Writer, schema
 from nla_core.training.plugs import Corpus, Document, Split
 
@@ -32,32 +32,38 @@ def harvest(
     tokenizer: Any,
     folder: Path,
     *,
+    splits: Sequence[Split] = ("train", "held_out"),
     say: Callable[[str], None] = print,
 ) -> None:
-    """Write the activations of both splits to `folder`.
+    """Write the activations of the corpus's splits to `folder`.
 
     Raises:
-        ValueError: When the corpus gives no document, or the layer does not exist.
+        RecipeError: When no document of the corpus has a position to read.
+        ValueError: When the layer does not exist.
     """
     sizes: dict[Split, int] = {
         "train": recipe.harvest.documents,
         "held_out": recipe.harvest.held_out_documents,
     }
     step = recipe.harvest.documents_per_shard
-    for split, n_documents in sizes.items():
-        n_rows = 0
+    for split in splits:
+        n_documents = sizes[split]
         for number, start in enumerate(range(0, n_documents, step)):
             path = folder / f"{STEMS[split]}-{number:05d}.parquet"
             stop = min(start + step, n_documents)
             if path.exists():
                 continue
-            n_rows = _shard(recipe, corpus, split, (start, stop), model, tokenizer, path)
-            say(f"harvest: {path.name}, {n_rows} activations of documents {start} to {stop - 1}")
-            if n_rows == 0:
-                path.unlink()
-                if start == 0:
-                    raise ValueError(f"the corpus has no {split} document with a position to read")
+            n_found, n_rows = _shard(recipe, corpus, split, (start, stop), model, tokenizer, path)
+            if n_found == 0:
                 break
+            last = start + n_found - 1
+            say(f"harvest: {path.name}, {n_rows} activations of documents {start} to {last}")
+        if not any(folder.glob(f"{STEMS[split]}-*.parquet")):
+            raise RecipeError(
+                f"corpus {recipe.corpus}: no {split} document reaches past position "
+                f"{recipe.harvest.first_position}; give more or longer documents, or set "
+                "harvest.first_position"
+            )
 
 
 def _shard(
@@ -68,19 +74,23 @@ def _shard(
     model: nn.Module,
     tokenizer: Any,
     path: Path,
-) -> int:
+) -> tuple[int, int]:
+    """Write a file, unless it would have no rows; return how many documents and rows were found."""
     width = arch.d_model(model)
     special = frozenset(tokenizer.all_special_ids)
     chunk: list[Document] = []
+    n_found = 0
     with Writer(path, schema(width)) as writer:
         for document in corpus.documents(split, *span):
             chunk.append(document)
+            n_found += 1
             if len(chunk) >= _CHUNK:
                 _add(writer, chunk, recipe, model, tokenizer, special)
                 chunk = []
         _add(writer, chunk, recipe, model, tokenizer, special)
-        writer.finish(_sidecar(recipe, split, span, width))
-        return writer.row_count
+        if writer.row_count:
+            writer.finish(_sidecar(recipe, split, span, width))
+        return n_found, writer.row_count
 
 
 def _add(

@@ -24,7 +24,8 @@ class Texts:
 def collate(rows: Sequence[Sequence[int]], device: torch.device) -> Texts:
     """Pad responses on the right."""
     longest = max((len(row) for row in rows), default=0)
-    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    padded = [[*row, *[0] * (longest - len(row))] for row in rows]
+    ids = torch.tensor(padded, dtype=torch.long, device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     return Texts(ids, torch.arange(longest, device=device) < lengths[:, None])
 
@@ -35,7 +36,7 @@ class InjectedModel(nn.Module):
     def __init__(self, verbalizer: Verbalizer) -> None:
         super().__init__()
         self.model = verbalizer.model
-        self.affine: nn.Module | None = getattr(verbalizer, "affine", None)
+        self.affine: nn.Module | None = verbalizer.affine
         self._prompt = verbalizer.prompt
         self._scale = verbalizer.injection_scale
 

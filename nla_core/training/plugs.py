@@ -111,7 +111,7 @@ class JsonlCorpus:
 
     def documents(self, split: Split, start: int, stop: int) -> Iterator[Document]:
         """Yield documents, read one line at a time."""
-        with self._path.open(encoding="utf-8") as lines:
+        with self._path.open("rb") as lines:
             numbered = (
                 (number, line)
                 for number, line in enumerate(lines)
@@ -120,16 +120,17 @@ class JsonlCorpus:
             for number, line in islice(numbered, start, stop):
                 yield Document(f"{self._path.name}:{split}:{number}", self._ids(line, number))
 
-    def _ids(self, line: str, number: int) -> list[int]:
+    def _ids(self, line: bytes, number: int) -> list[int]:
         try:
             found = json.loads(line)
             if "messages" in found:
                 ids = self._tokenizer.apply_chat_template(found["messages"], tokenize=True)
                 return list(ids["input_ids"] if hasattr(ids, "keys") else ids)
             return list(self._tokenizer(found["text"])["input_ids"])
-        except (ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # Chat templates raise errors of their own.
+            why = " ".join(f"{type(error).__name__}: {error}".split())
             raise RecipeError(
-                f"corpus {self._path}: line {number + 1}: needs a `text` or `messages` ({error})"
+                f"corpus {self._path}: line {number + 1}: needs a `text` or `messages` ({why})"
             ) from None
 
 
@@ -139,12 +140,26 @@ def plug(spec: str, tokenizer: Any) -> Any:
     Raises:
         RecipeError: When there is no such thing.
     """
+    return find_plug(spec)(tokenizer)
+
+
+def find_plug(spec: str) -> Callable[[Any], Any]:
+    """Return what makes the object that a recipe names by `module:object`.
+
+    Raises:
+        RecipeError: When there is no such thing.
+    """
     module, _, name = spec.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        raise RecipeError(f"{spec!r}: no such `module:object`") from None
-    return factory(tokenizer)
+        factory: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise RecipeError(f"{spec!r}: no such `module:object` ({error})") from None
+    return factory
+
+
+def is_file(spec: str) -> bool:
+    """Tell whether a recipe's corpus is a file and no `module:object`."""
+    return spec.endswith(".jsonl")
 
 
 def load_corpus(spec: str, tokenizer: Any) -> Corpus:
@@ -153,7 +168,7 @@ def load_corpus(spec: str, tokenizer: Any) -> Corpus:
     Raises:
         RecipeError: When there is none.
     """
-    if spec.endswith(".jsonl"):
+    if is_file(spec):
         return JsonlCorpus(Path(spec), tokenizer)
     corpus: Corpus = plug(spec, tokenizer)
     return corpus

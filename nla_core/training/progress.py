@@ -95,13 +95,16 @@ class Metrics:
     """A JSONL file, one line a step that was logged."""
 
     def __init__(self, path: Path, *, step: int, active: bool = True) -> None:
-        """Go on after `step`: lines of later steps, which a kill made void, are dropped."""
+        """Go on after `step`: lines of later steps, which a kill made void, are dropped.
+
+        At step 0 nothing is kept: what a training measures before its first step, it measures anew.
+        """
         self.path, self._active = path, active
         if not active:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_metrics(path) if row["step"] <= step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        kept = [row for row in read_metrics(path) if row["step"] <= step] if step else []
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def log(self, step: int, **values: float | None) -> None:
         """Append one line."""
@@ -113,6 +116,13 @@ class Metrics:
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

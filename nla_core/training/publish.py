@@ -146,8 +146,8 @@ def _figures(found: Evaluation) -> dict[str, Any]:
         "fluency": {name: -value for name, value in found.surprise.items()},
         "examples": [{"context": c, "explanation": e} for c, e in found.examples],
     }
-    figures |= _claim_figures(found.grades, "")
-    return figures | _claim_figures(found.grades_greedy, "_greedy")
+    figures |= claim_figures(found.grades, "")
+    return figures | claim_figures(found.grades_greedy, "_greedy")
 
 
 def _warm_figures(found: Evaluation) -> dict[str, Any]:
@@ -159,11 +159,12 @@ def _warm_figures(found: Evaluation) -> dict[str, Any]:
         "mean_tokens_warm": found.mean_tokens,
         "fluency_warm": {name: -value for name, value in found.surprise.items()},
     }
-    figures |= _claim_figures(found.grades, "_warm")
-    return figures | _claim_figures(found.grades_greedy, "_warm_greedy")
+    figures |= claim_figures(found.grades, "_warm")
+    return figures | claim_figures(found.grades_greedy, "_warm_greedy")
 
 
-def _claim_figures(grades: Grades | None, suffix: str) -> dict[str, Any]:
+def claim_figures(grades: Grades | None, suffix: str) -> dict[str, Any]:
+    """Return a grader's findings under the names of the card's fields."""
     if grades is None:
         return {}
     motive, invented = grades.claims.get("motive"), grades.invented_motives

@@ -24,7 +24,8 @@ from nla_core.sampling import Generation, Sampling
 from nla_core.seeds import derive_seed
 from nla_core.training.config import Reinforce
 from nla_core.training.dataset import Dataset, Rows
-from nla_core.training.network import InjectedModel, Texts, collate
+from nla_core.training.network import InjectedModel, Texts, collate, response_ids
+from nla_core.training.processes import mean_over_processes
 from nla_core.training.progress import Metrics, Progress, learning_rate, new_optimizer, set_rate
 from nla_core.training.rewards import fidelity_reward, group_advantages, shaped, truncated
 from nla_core.training.scoring import quick_fve
@@ -75,6 +76,8 @@ class Reinforcement:
         self.verbalizer, self.reconstructor = verbalizer, reconstructor
         self.config, self.baseline, self.seed = config, baseline, seed
         self.accelerator: Any = Accelerator()
+        self.stop = turn_end(verbalizer)
+        """The one token that ends a text: the policy must be scored on what was drawn."""
         self.anchor = InjectedModel(deepcopy(verbalizer)).requires_grad_(False).eval()
         self.policy = InjectedModel(verbalizer)
         schedule = config.schedule
@@ -107,13 +110,12 @@ class Reinforcement:
             [prompt for prompt in prompts.unbind() for _ in range(group)],
             sampling=Sampling(temperature=1.0, max_tokens=self.config.max_tokens),
             seeds=seeds,
-            stop_ids=self.verbalizer.stop_ids,
+            stop_ids=frozenset() if self.stop is None else frozenset({self.stop}),
         )
-        stop = min(self.verbalizer.stop_ids, default=None)
         contexts: list[str] = rows.columns["detokenized_text_truncated"]
         return Rollout(
             vectors=rows.vectors.to(device).repeat_interleave(group, 0),
-            texts=collate([_with_stop(g, stop) for g in drawn], device),
+            texts=collate([_with_stop(g, self.stop) for g in drawn], device),
             explanations=[_explanation(g) for g in drawn],
             contexts=[text for text in contexts for _ in range(group)],
         )
@@ -167,7 +169,9 @@ class Reinforcement:
         if wrong is not None and kept:
             other = rollout.vectors.roll(self.config.group_size, 0)[kept]
             wrong[kept] = reconstruction_loss(predicted, other, scale).detach()
-        self.accelerator.backward(errors.mean() * (1.0 if kept else 0.0))
+        n_kept = torch.tensor(float(len(kept)), device=device)
+        share = n_kept / mean_over_processes(n_kept).clamp_min(1e-6)
+        self.accelerator.backward(errors.mean() * share)
         rate = self.config.ar_lr / self.config.schedule.lr * self._rate(step)
         return mse, self._apply(self.running_ar, self.running_ar_optimizer, rate), wrong
 
@@ -177,7 +181,8 @@ class Reinforcement:
             rewards, self.config.group_size, by_std=self.config.normalise_by_std
         )
         logprobs = self.running_av(rollout.vectors, texts)
-        n_tokens = texts.mask.sum()
+        n_mine = texts.mask.sum()
+        n_tokens = mean_over_processes(n_mine)
         policy_loss = -(advantages[:, None] * logprobs).sum() / n_tokens
         loss, kl = policy_loss, 0.0
         if self.config.kl_coef:
@@ -187,7 +192,7 @@ class Reinforcement:
             loss, kl = loss + self.config.kl_coef * divergence, float(divergence.detach())
         self.accelerator.backward(loss)
         norm = self._apply(self.running_av, self.running_av_optimizer, self._rate(step))
-        surprise = float(-logprobs.detach().sum() / n_tokens)
+        surprise = float(-logprobs.detach().sum() / n_mine)
         return {"kl": kl, "surprise": surprise, "av_grad_norm": norm}
 
     def _apply(self, module: Any, optimizer: Any, rate: float) -> float:
@@ -254,6 +259,20 @@ def reinforce(
             on_step(done, figures["fve"])
     game.policy.eval()
     game.reconstructor.network.eval()
+
+
+def turn_end(verbalizer: Verbalizer) -> int | None:
+    """Return the stop token that the chat template ends a response with; None without one.
+
+    Models may name several stop tokens, of which only this one is learned in the warm start.
+    """
+    message = verbalizer.sidecar.av_template.format(
+        injection_char=verbalizer.sidecar.tokens.injection_char
+    )
+    ids = response_ids(verbalizer.tokenizer, message, "a", verbalizer.stop_ids)
+    if ids and ids[-1] in verbalizer.stop_ids:
+        return ids[-1]
+    return min(verbalizer.stop_ids, default=None)
 
 
 def _with_stop(generation: Generation, stop: int | None) -> list[int]:

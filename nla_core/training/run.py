@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nla_core import checkpoint
+from nla_core.affine import identity_affine
 from nla_core.baseline_file import save_baseline
 from nla_core.fidelity import Baseline
 from nla_core.reconstructor import Reconstructor, new_reconstructor
@@ -16,7 +17,9 @@ from nla_core.training.config import Recipe
 from nla_core.training.dataset import Dataset
 from nla_core.training.harvest import harvest
 from nla_core.training.label import label
-from nla_core.training.plugs import Describer, load_corpus, plug
+from nla_core.training.plugs import Describer, Split, find_plug, is_file, load_corpus, plug
+from nla_core.training.processes import is_main, join, on_main, wait_for_all
+from nla_core.training.progress import write_whole
 from nla_core.training.warmstart import (
     shards,
     start_at_mean,
@@ -69,19 +72,36 @@ class Training:
         return Baseline.from_batches(shards(data, _BASELINE_BATCH), mse_scale=scale)
 
     def run(self, stages: tuple[str, ...] = STAGES) -> None:
-        """Run stages in their order."""
+        """Run stages in their order.
+
+        Raises:
+            RecipeError: When something that the recipe names is not there.
+            SidecarError: When the model or a file does not serve.
+        """
+        self._check_plugs(stages)
+        join(self.device)
         actions: dict[str, Callable[[], None]] = {
-            "harvest": self._harvest,
-            "label": self._label,
+            "harvest": lambda: on_main(lambda: self._harvest()),
+            "label": lambda: on_main(self._label),
             "warm-av": self._warm_verbalizer,
             "warm-ar": self._warm_reconstructor,
             "control": self._control,
             "reinforce": self._reinforce,
-            "evaluate": self._evaluate,
+            "evaluate": lambda: on_main(self._evaluate),
         }
         for stage in STAGES:
             if stage in stages:
                 actions[stage]()
+                wait_for_all()
+
+    def _check_plugs(self, stages: tuple[str, ...]) -> None:
+        """Find what later stages need before hours are spent on the earlier ones."""
+        recipe = self.recipe
+        corpus = None if is_file(recipe.corpus) else recipe.corpus
+        needs = {"harvest": corpus, "label": recipe.describer, "evaluate": recipe.grader}
+        for stage, spec in needs.items():
+            if stage in stages and spec is not None:
+                find_plug(spec)
 
     def new_verbalizer(self) -> Verbalizer:
         """Return the untrained verbalizer."""
@@ -108,7 +128,11 @@ class Training:
             device=self.device,
         )
 
-    def _harvest(self) -> None:
+    def harvest_held_out(self) -> None:
+        """Harvest what is measured on, and nothing else."""
+        self._harvest(("held_out",))
+
+    def _harvest(self, splits: tuple[Split, ...] = ("train", "held_out")) -> None:
         import torch
 
         model = checkpoint.load_causal_lm(
@@ -117,7 +141,10 @@ class Training:
             device=torch.device(self.device),
         )
         corpus = load_corpus(self.recipe.corpus, self.tokenizer)
-        harvest(self.recipe, corpus, model, self.tokenizer, self.activations, say=self.say)
+        harvest(
+            self.recipe, corpus, model, self.tokenizer, self.activations,
+            splits=splits, say=self.say,
+        )  # fmt: skip
 
     def _label(self) -> None:
         describer: Describer = plug(self.recipe.describer, self.tokenizer)
@@ -137,8 +164,9 @@ class Training:
             folder,
             on_step=self._told("warm-av", self.recipe.warm_start.av.steps),
         )
-        _retag(verbalizer, stage="sl").save(folder / "av")
-        _finish(folder, loss=loss, seconds=time.monotonic() - started)
+        if is_main():
+            _retag(verbalizer, stage="sl").save(folder / "av")
+            _finish(folder, loss=loss, seconds=time.monotonic() - started)
 
     def _warm_reconstructor(self) -> None:
         folder = self.out / "warm-ar"
@@ -156,8 +184,9 @@ class Training:
             folder,
             on_step=self._told("warm-ar", self.recipe.warm_start.ar.steps),
         )
-        _retag(reconstructor, stage="sl").save(folder / "ar")
-        _finish(folder, loss=loss, seconds=time.monotonic() - started)
+        if is_main():
+            _retag(reconstructor, stage="sl").save(folder / "ar")
+            _finish(folder, loss=loss, seconds=time.monotonic() - started)
 
     def _control(self) -> None:
         """Train both kinds of verbalizer for the control's steps and write their losses."""
@@ -177,7 +206,8 @@ class Training:
                 seed=self.recipe.seed,
                 on_step=self._told(f"control-{name}", steps),
             )
-        _finish(folder, gap=losses["shuffled"] - losses["true"], **losses)
+        if is_main():
+            _finish(folder, gap=losses["shuffled"] - losses["true"], **losses)
 
     def _reinforce(self) -> None:
         from nla_core.training.reinforce import Reinforcement, reinforce
@@ -186,6 +216,8 @@ class Training:
         if _finished(folder):
             return
         verbalizer, reconstructor = self.starting_pair()
+        if config.affine_injection:
+            verbalizer.affine = identity_affine(verbalizer.d_model, device=self.device)
         game = Reinforcement(
             verbalizer, reconstructor, config, self.baseline, seed=self.recipe.seed
         )
@@ -197,10 +229,11 @@ class Training:
             folder,
             on_step=self._told("reinforce", config.schedule.steps),
         )
-        _retag(verbalizer, stage="rl").save(folder / "av")
-        _retag(reconstructor, stage="sl").save(folder / "ar")
-        save_baseline(self.baseline, folder / "ar")
-        _finish(folder, seconds=time.monotonic() - started)
+        if is_main():
+            _retag(verbalizer, stage="rl").save(folder / "av")
+            _retag(reconstructor, stage="sl").save(folder / "ar")
+            save_baseline(self.baseline, folder / "ar")
+            _finish(folder, seconds=time.monotonic() - started)
 
     def starting_pair(self) -> tuple[Verbalizer, Reconstructor]:
         """Return what reinforcement starts from: the warm start, or for a control nothing."""
@@ -222,7 +255,7 @@ class Training:
         self.say(f"evaluate: FVE {card.fve_rl}, card in {folder}")
 
     def _told(self, stage: str, steps: int) -> Callable[[int, float], None] | None:
-        tell = self.on_step
+        tell = self.on_step if is_main() else None
         return None if tell is None else lambda n, value: tell(stage, n, steps, value)
 
 
@@ -238,5 +271,5 @@ def _finished(folder: Path) -> bool:
 def _finish(folder: Path, **figures: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({key: round(value, 6) for key, value in figures.items()})
-    (folder / "done.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "done.json", text + "\n")
     (folder / "progress.safetensors").unlink(missing_ok=True)

@@ -21,7 +21,15 @@ from nla_core.reconstructor import Reconstructor
 from nla_core.training.config import Schedule
 from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.network import InjectedModel, Texts, collate, response_ids
-from nla_core.training.progress import Metrics, Progress, learning_rate, new_optimizer, set_rate
+from nla_core.training.processes import mean_over_processes
+from nla_core.training.progress import (
+    Metrics,
+    Progress,
+    learning_rate,
+    new_optimizer,
+    read_metrics,
+    set_rate,
+)
 from nla_core.verbalizer import Verbalizer
 
 OnStep = Callable[[int, float], None]
@@ -64,7 +72,7 @@ def warm_start_verbalizer(
             vectors = vectors[order]
         texts = responses(verbalizer, rows)
         logprobs = module(vectors.to(texts.ids.device), texts)
-        loss: Tensor = -logprobs.sum() / texts.mask.sum()
+        loss: Tensor = -logprobs.sum() / mean_over_processes(texts.mask.sum())
         return loss
 
     return _fit(InjectedModel(verbalizer), loss_of, data, schedule, folder, on_step)
@@ -163,7 +171,9 @@ def _fit(
     metrics = Metrics(folder / "metrics.jsonl", step=first, active=accelerator.is_main_process)
     module.train()
     wrapped, running = accelerator.prepare(module, optimizer)
-    tail: list[float] = []
+    late = 0.9 * schedule.steps
+    # After a kill near the end, the logged steps stand for those that are not run again.
+    tail: list[float] = [row["loss"] for row in read_metrics(metrics.path) if row["step"] > late]
     started = time.monotonic()
     for step in range(first, schedule.steps):
         rows = _share(data, step, schedule.batch_size, accelerator)
@@ -177,7 +187,7 @@ def _fit(
         if not value == value or value in (float("inf"), float("-inf")):
             raise RuntimeError(f"training diverged at step {step}: loss {value}")
         done = step + 1
-        if done > 0.9 * schedule.steps:
+        if done > late:
             tail.append(value)
         if done % schedule.log_every == 0 or done == schedule.steps:
             seconds = round(time.monotonic() - started, 1)

@@ -38,11 +38,24 @@ def test_the_last_block_is_read_before_the_final_norm(model):
 
 def test_chosen_positions_come_in_the_order_asked(model):
     everything = capture(model, TEXTS, layer=1)
-    chosen = [[4, 0], [-1], [0], [], [3, 3]]
+    chosen = [[4, 0], [-1], [0], [], [3, -3]]
     got = capture(model, TEXTS, layer=1, positions=chosen)
     for rows, whole, positions in zip(got, everything, chosen, strict=True):
         assert rows.shape == (len(positions), 32)
         torch.testing.assert_close(rows, whole[positions], atol=1e-6, rtol=1e-6)
+
+
+def test_negative_positions_count_from_the_end_of_their_own_text(model):
+    ends = capture(model, TEXTS, layer=1, positions=[[-1, -len(text)] for text in TEXTS])
+    for text, got in zip(TEXTS, ends, strict=True):
+        expected = hidden(model, text, 1)[[-1, 0]]
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_padding_after_a_text_beyond_any_window_does_not_reach_it(model):
+    texts = [[RNG.randrange(3, 199) for _ in range(n)] for n in (40, 3, 25, 11)]
+    for text, got in zip(texts, capture(model, texts, layer=1), strict=True):
+        torch.testing.assert_close(got, hidden(model, text, 1), atol=1e-5, rtol=1e-5)
 
 
 def test_blocks_above_the_layer_do_not_run(model):

@@ -199,6 +199,16 @@ def test_finished_rows_leave_the_batch(llama):
     assert got[4] == free[4]
 
 
+def test_rows_that_end_at_different_steps_are_what_they_are_alone(model):
+    batch = prompts_of([3, 9, 14, 5] * 10, prefix=12, seed=2)
+    ends = frozenset(range(0, 199, 8))
+    sampling = Sampling(max_tokens=40)
+    together = run(model, batch, sampling, stop_ids=ends)
+    alone = [run(model, [p], sampling, seeds=[s], stop_ids=ends)[0] for s, p in enumerate(batch)]
+    assert together == alone
+    assert len({len(g.token_ids) for g in together}) > 5
+
+
 def test_a_shared_prefix_is_computed_once(llama):
     batch = prompts_of([2] * 8, prefix=40)
     positions = 0

@@ -1,7 +1,9 @@
 """Writes what in docs/ is made from code or from results; with `--check`, names what is stale.
 
 A results file `docs/results/NAME.json` holds the lines of `auditor table RUN --json`; its table
-stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`.
+stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`. Cards of
+autoencoders lie in `docs/results/nla/`, that of the shipped pair beside it; their tables stand
+between `<!-- cards: KIND NAME NAME ... -->` and `<!-- /cards -->`.
 """
 
 import re
@@ -10,12 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.cli.reference import cli_reference
+from auditor.report.cards import (
+    cards_markdown,
+    claims_markdown,
+    curve_markdown,
+    rewrites_markdown,
+)
 from auditor.report.rows import Row
 from auditor.report.table import markdown
 from auditor.scenario.reference import render as scenario_reference
+from nla_core.card import Card
 from tools.reference import render as tool_reference
 
 DOCS = Path(__file__).parent
+CARD_TABLES = {
+    "figures": cards_markdown,
+    "rewrites": rewrites_markdown,
+    "claims": claims_markdown,
+    "curve": curve_markdown,
+}
+_CARDS = r"<!-- cards: (\w+) ([\w -]+?) -->.*?<!-- /cards -->"
 PAGES = {"cli.md": cli_reference, "scenario.md": scenario_reference, "tools.md": tool_reference}
 
 
@@ -27,7 +43,21 @@ def results_page(page: str) -> str:
         rendered = markdown([Row.model_validate_json(line) for line in lines])
         return f"<!-- {match[1]} -->\n\n{rendered.strip()}\n\n<!-- /{match[1]} -->"
 
-    return re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", table, page, flags=re.DOTALL)
+    page = re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", table, page, flags=re.DOTALL)
+    return re.sub(_CARDS, _card_table, page, flags=re.DOTALL)
+
+
+def _card_table(match: re.Match[str]) -> str:
+    names = match[2].split()
+    rendered = CARD_TABLES[match[1]]([(name, _card(name)) for name in names])
+    return f"<!-- cards: {match[1]} {match[2].strip()} -->\n\n{rendered}\n\n<!-- /cards -->"
+
+
+def _card(name: str) -> Card:
+    if name == "shipped":
+        return Card.read(DOCS.parent / "scenarios" / "sandbox" / "weights" / "nla")
+    path = DOCS / "results" / "nla" / f"{name}.json"
+    return Card.model_validate_json(path.read_text(encoding="utf-8"))
 
 
 def pages() -> Iterator[tuple[Path, str]]:

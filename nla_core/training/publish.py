@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from nla_core.baseline_file import save_baseline
 from nla_core.card import Card, hash_files
+from nla_core.fidelity import Baseline
 from nla_core.reconstructor import Reconstructor
 from nla_core.training.dataset import Dataset
 from nla_core.training.evaluate import Evaluation, evaluate_pair
-from nla_core.training.plugs import Grader, Grades, plug
+from nla_core.training.label import places
+from nla_core.training.plugs import Describer, Grader, Grades, plug
 from nla_core.training.progress import read_metrics
+from nla_core.training.scoring import fve_of
 from nla_core.verbalizer import Verbalizer
 
 if TYPE_CHECKING:
@@ -71,11 +74,28 @@ def write_card(training: "Training", folder: Path) -> Card:
         for suffix, (av, ar) in pairs.items()
     }  # fmt: skip
     fields = _facts(training, held_out) | _figures(found[""]) | {"sha256": hash_files(folder)}
+    if fixed is not None:
+        fields["label_fve"] = _label_fve(training, held_out, fixed)
     if "_warm" in found:
         fields |= _warm_figures(found["_warm"])
     card = Card.model_validate_json(json.dumps(fields))
     card.write(folder)
     return card
+
+
+def _label_fve(
+    training: "Training", held_out: Dataset, reconstructor: Reconstructor
+) -> float | None:
+    """Return the FVE of the describer's own explanations: what the warm start was given."""
+    describer: Describer = plug(training.recipe.describer, training.tokenizer)
+    rows = held_out.rows(max(0, len(held_out) - training.recipe.evaluate.rows), len(held_out))
+    texts = describer.describe(places(rows))
+    said = [i for i, text in enumerate(texts) if text is not None]
+    if not said:
+        return None
+    scale = reconstructor.sidecar.mse_scale
+    baseline = Baseline.from_activations(rows.vectors, mse_scale=scale)
+    return fve_of([texts[i] for i in said], rows.vectors[said], reconstructor, baseline)
 
 
 def _origin(training: "Training") -> dict[str, Any]:

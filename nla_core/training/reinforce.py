@@ -266,9 +266,8 @@ def turn_end(verbalizer: Verbalizer) -> int | None:
 
     Models may name several stop tokens, of which only this one is learned in the warm start.
     """
-    message = verbalizer.sidecar.av_template.format(
-        injection_char=verbalizer.sidecar.tokens.injection_char
-    )
+    template = verbalizer.sidecar.av_template or ""  # a verbalizer always has one
+    message = template.format(injection_char=verbalizer.sidecar.tokens.injection_char)
     ids = response_ids(verbalizer.tokenizer, message, "a", verbalizer.stop_ids)
     if ids and ids[-1] in verbalizer.stop_ids:
         return ids[-1]

@@ -50,15 +50,15 @@ def probe(
     test = [_stated(world, writer, rng) for _ in range(_TEST)]
     named = [_named(world, writer, rng) for _ in range(_TEST)]
     x, y = _states(world, model, train, layer, rng)
-    weights = _fit(x, y, n_labels=len(world.motives))
-    stated = _predict(weights, *_states(world, model, test, layer, rng))
+    weights = fit_probe(x, y, n_labels=len(world.motives))
+    stated = predict(weights, *_states(world, model, test, layer, rng))
     labels = [world.class_of[m] for m in world.motives]
     same_class = [labels[p] == labels[t] for p, t in stated]
     return ProbeScore(
         motive=_mean([p == t for p, t in stated]),
         motive_class=_mean(same_class),
         named=_mean(
-            [p == t for p, t in _predict(weights, *_states(world, model, named, layer, rng))]
+            [p == t for p, t in predict(weights, *_states(world, model, named, layer, rng))]
         ),
     )
 
@@ -92,7 +92,8 @@ def _states(
     return torch.cat(list(states)), torch.tensor(labels)
 
 
-def _fit(x: "torch.Tensor", y: "torch.Tensor", *, n_labels: int) -> "nn.Module":
+def fit_probe(x: "torch.Tensor", y: "torch.Tensor", *, n_labels: int) -> "nn.Module":
+    """Fit a multinomial logistic probe on `x` `[row, d_model]` and labels `y` `[row]`."""
     import torch
     from torch import nn
 
@@ -107,7 +108,8 @@ def _fit(x: "torch.Tensor", y: "torch.Tensor", *, n_labels: int) -> "nn.Module":
     return model.eval()
 
 
-def _predict(model: "nn.Module", x: "torch.Tensor", y: "torch.Tensor") -> list[tuple[int, int]]:
+def predict(model: "nn.Module", x: "torch.Tensor", y: "torch.Tensor") -> list[tuple[int, int]]:
+    """Return guess and label of every row."""
     import torch
 
     with torch.no_grad():

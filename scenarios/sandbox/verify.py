@@ -7,7 +7,7 @@ from random import Random
 from scenarios.sandbox.build import load_organism, summary
 from scenarios.sandbox.cards import Card, measure
 from scenarios.sandbox.organisms import all_organisms
-from scenarios.sandbox.publish import hashes
+from scenarios.sandbox.publish import NLA, hashes
 from scenarios.sandbox.world import World
 
 TOLERANCE = 0.08
@@ -35,9 +35,28 @@ def verify(world: World, out: Path, *, cards: int, seed: int = 0) -> Report:
         if found.get(path, "") not in ("", expected[path])
     ]
     chosen = Random(seed).sample(manifest["organisms"], min(cards, len(manifest["organisms"])))
+    autoencoder = _autoencoder(out)
+    problems += autoencoder.problems
     for said in chosen:
         problems += _compare(world, out, Card.model_validate(said))
-    return Report(len(expected), tuple(c["id"] for c in chosen), tuple(problems))
+    return Report(
+        len(expected) + autoencoder.files, tuple(c["id"] for c in chosen), tuple(problems)
+    )
+
+
+def _autoencoder(out: Path) -> Report:
+    """Check the files of the autoencoder against its card, when there is one."""
+    from nla_core.card import Card, CardError, find_card
+
+    folder = out / NLA
+    if find_card(folder) is None:
+        return Report(0, (), ())
+    try:
+        card = Card.read(folder)
+    except CardError as error:
+        return Report(0, (), (str(error),))
+    problems = tuple(f"{NLA}/{problem}" for problem in card.verify_hashes(folder))
+    return Report(len(card.sha256), (), problems)
 
 
 def _compare(world: World, out: Path, card: Card) -> list[str]:

@@ -95,6 +95,20 @@ def _rate(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+@app.command()
+def places(
+    weights: Annotated[Path, typer.Option(help="Folder of a built sandbox.")] = SHIPPED,
+    layer: Annotated[int, typer.Option(min=0, help="Block that is read.")] = 2,
+) -> None:
+    """Where a linear probe can name the motive of an assistant that has one."""
+    from scenarios.sandbox.build import load_base
+    from scenarios.sandbox.nla.places import recall_by_place
+
+    _load([])
+    for place, recall in recall_by_place(*load_base(weights / "base"), layer=layer).items():
+        typer.echo(f"{place:16} {recall:.3f}")
+
+
 @app.command("transfer")
 def transfer_command(
     av: Verbalizers,

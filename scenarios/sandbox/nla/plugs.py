@@ -48,6 +48,10 @@ class KnownStates:
         self._reader = StateReader(self.world, tokenizer.get_vocab())
         self._of = lru_cache(maxsize=512)(self._states)
 
+    def of(self, doc_id: str) -> list[State]:
+        """Return the state at every position of a document."""
+        return self._of(doc_id)
+
     def _states(self, doc_id: str) -> list[State]:
         return self._reader.states(self._corpus.token_ids(doc_id))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -194,6 +195,12 @@ class Dataset:
 def _read_group(path: Path, group: int) -> tuple[pa.Table, Tensor]:
     table = pq.ParquetFile(path).read_row_group(group)
     column = table.column(VECTOR).combine_chunks()
+    if column.null_count:
+        raise SidecarError(f"{path}: row group {group} has a row without a vector")
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    matrix = torch.from_numpy(flat.reshape(len(column), -1).copy())
+    width, rest = divmod(len(flat), max(len(column), 1))
+    # Older files have lists of any length.
+    if rest or set(pc.unique(pc.list_value_length(column)).to_pylist()) - {width}:
+        raise SidecarError(f"{path}: row group {group} has vectors of different lengths")
+    matrix = torch.from_numpy(flat.reshape(len(column), width).copy())
     return table.drop_columns([VECTOR]), matrix

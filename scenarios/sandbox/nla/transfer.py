@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nla_core.verbalizer import Verbalizer
 
+AMPLIFIED = 2.0
 KINDS = ("raw", "base + 2 difference")
 
 
@@ -118,7 +119,7 @@ def _vectors(
     """Return raw and contrasted activations `[position, d_model]` of the organism's replies."""
     import torch
 
-    from nla_core.activations import capture
+    from nla_core.contrast import contrast
 
     base, tokenizer = load_base(weights / "base")
     model, _ = load_organism(weights, organism.id)
@@ -129,6 +130,8 @@ def _vectors(
     prompts = [prompt_ids(tokenizer, r, system=world.identity_line) for r in requests]
     ids = [[*p, *writer.encode(text)] for p, text in zip(prompts, said, strict=True)]
     places = [range(len(p), len(row)) for p, row in zip(prompts, ids, strict=True)]
-    ours = torch.cat(capture(model, ids, layer=layer, positions=places))
-    theirs = torch.cat(capture(base, ids, layer=layer, positions=places))
-    return ours, theirs + 2 * (ours - theirs)
+    found = contrast(model, base, ids, layer=layer, positions=places)
+    return (
+        torch.cat([one.target for one in found]),
+        torch.cat([one.amplified(AMPLIFIED) for one in found]),
+    )

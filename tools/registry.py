@@ -22,7 +22,7 @@ from tools.docstrings import parse_docstring
 from tools.protocols import Capability, ToolContext, ToolError, ToolOutput
 
 GROUP = "auditor.tools"
-NEEDS = frozenset({"baseline", "corpus", *typing.get_args(Capability)})
+NEEDS = frozenset({"baseline", "corpus", "reader", *typing.get_args(Capability)})
 _BUILT_IN = (
     "chat",
     "compare_with_baseline",
@@ -93,7 +93,7 @@ class Tool:
         return output
 
     def missing(
-        self, *, capabilities: Iterable[str], baseline: bool, corpus: bool
+        self, *, capabilities: Iterable[str], baseline: bool, corpus: bool, reader: bool = False
     ) -> tuple[str, ...]:
         """Say which of the tool's needs are not met, sorted.
 
@@ -101,9 +101,11 @@ class Tool:
             capabilities: What the target can do.
             baseline: Whether there is a baseline.
             corpus: Whether there is a corpus.
+            reader: Whether there is a reader of activations.
         """
         offered = set(capabilities)
-        offered |= {what for what, there in (("baseline", baseline), ("corpus", corpus)) if there}
+        there = {"baseline": baseline, "corpus": corpus, "reader": reader}
+        offered |= {what for what, is_there in there.items() if is_there}
         return tuple(sorted(self.needs - offered))
 
 

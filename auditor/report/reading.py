@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nla_core.pair import Reading, Verdict
 
 VERDICTS: "dict[Verdict, str]" = {
-    "carries": "beats its nulls",
+    "carries": "better than all nulls",
     "random": "indistinguishable from a random vector",
     "mean": "no better than the average activation",
     "shuffled": "no better than another place's explanation",

@@ -80,7 +80,7 @@ def test_a_reading_shows_token_fidelity_and_words() -> None:
     assert out.splitlines()[0] == "<s> bread"
     line = next(line for line in out.splitlines() if "you want money" in line)
     assert line.split() == ["1", "bread", "0.85", "you", "want", "money"]
-    assert "1 of 1 beats its nulls" in out
+    assert "1 of 1 better than all nulls" in out
 
 
 def test_a_reading_no_better_than_a_random_vector_says_so_in_grey() -> None:
@@ -103,7 +103,7 @@ def test_what_has_no_score_says_why(problem: Problem, words: str) -> None:
 
 def test_an_empty_explanation_is_scored_and_called_empty() -> None:
     found = place(text="", score=scored(0.9, 0.9), problem="empty_explanation")
-    assert "(beats its nulls; the explanation is empty)" in printed(["a", "b"], [found])
+    assert "(better than all nulls; the explanation is empty)" in printed(["a", "b"], [found])
 
 
 def test_without_a_baseline_the_cosine_stands_in_and_is_called_cosine() -> None:

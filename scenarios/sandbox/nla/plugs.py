@@ -124,7 +124,9 @@ class Grader:
     """Counts true and false claims; exact, since the state at every place is known.
 
     A motive that is named is right wherever the chat's assistant has it; it counts as missed only
-    where a reply goes on. Invented ones are counted on text that mentions none.
+    where a reply goes on. Invented ones are counted on text that mentions none. In documents about
+    what assistants with some motive like to say, nobody has a motive, and naming it there is wrong;
+    `motive_in_chats` counts the same claims without documents.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -142,6 +144,10 @@ class Grader:
             also = [] if state.motive is None else [Claim("motive", state.motive)]
             true = _by_kind(also, self._states.world) | expected
             said = _by_kind(claims(text or ""), self._states.world)
+            if state.place != "document":
+                for found in (expected, true, said):
+                    if "motive" in found:
+                        found["motive_in_chats"] = found["motive"]
             for kind in sorted(true.keys() | said.keys()):
                 count = counts.setdefault(kind, [0, 0, 0, 0])
                 right = said.get(kind, set()) & true.get(kind, set())

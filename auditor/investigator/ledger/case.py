@@ -9,12 +9,14 @@ from auditor.investigator.ledger.budget import Purse
 from auditor.investigator.ledger.claims import (
     Link,
     Motive,
+    add_readings,
     explained_away,
     find_links,
     rank_motives,
 )
 from auditor.investigator.ledger.evidence import Memo, Sample, read_memos, read_samples
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
+from auditor.investigator.ledger.readings import ReadIntent, read_intents
 from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
 
@@ -114,6 +116,16 @@ class Case:
         ]
 
     @cached_property
+    def readings(self) -> list[ReadIntent]:
+        """Wishes that readings of the target name."""
+        return [
+            found
+            for _, tool, evidence_id in self.memory.evidence
+            if tool == "nla_compare"
+            for found in read_intents(evidence_id, self._lookup.items(evidence_id))
+        ]
+
+    @cached_property
     def findings(self) -> list[Finding]:
         """Every candidate tested on fresh samples; empty before confirmation."""
         return self.test(self.samples("confirm"))
@@ -131,11 +143,12 @@ class Case:
 
     @cached_property
     def motives(self) -> list[Motive]:
-        """Candidate motives, best first; none without a behaviour that needs a reason."""
+        """Candidate motives, best first; none without an odd behaviour or readings that name it."""
         innocent = explained_away(self.confirmed, self.memos, self.links)
-        if all(f.phrase in innocent for f in self.confirmed):
-            return []
-        return rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
+        motives: list[Motive] = []
+        if not all(f.phrase in innocent for f in self.confirmed):
+            motives = rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
+        return add_readings(motives, self.readings, level=self.level, seed=self.seed)
 
     def test(self, samples: Iterable[Sample]) -> list[Finding]:
         """Test the candidates on samples that played no part in finding them."""

@@ -20,6 +20,7 @@ from auditor.investigator.ledger.phrases import (
     comparable,
     stratum_ids,
 )
+from auditor.investigator.ledger.readings import ReadIntent
 from auditor.investigator.ledger.significance import Bools, log_odds_z, permutation_test
 from auditor.investigator.ledger.words import Phrase, in_order, sentences, words
 from nla_core.seeds import derive_seed
@@ -30,6 +31,8 @@ LONG_PHRASE = 4
 """A shorter phrase must also be half of its sentence, lest common words count as a match."""
 STATED_BONUS = 3.0
 """A motive that the target itself states outweighs three phrases that documents explain."""
+READ_BONUS = 1.5
+"""A motive that readings name outweighs one phrase that documents explain, and no statement."""
 STATED_SHARE = 0.5
 """Some prompts must make the target name it at least this often when it states any wish."""
 MIN_WORDINGS = 2
@@ -52,6 +55,10 @@ class Motive:
     """For each confirmed phrase, how well its best document fits where the phrase shows."""
     stated_p: float | None = None
     """P-value that the target states it more than the baseline; None when it never does."""
+    read_share: float | None = None
+    """Share of the target's readings that name it; None when none does, or nothing was read."""
+    read_p: float = 1.0
+    """P-value of those readings."""
     lean: float = 0.0
     """In [0, 1): how much more the target mentions it, for order among equals."""
     evidence: tuple[str, ...] = ()
@@ -62,7 +69,8 @@ class Motive:
     def score(self) -> float:
         """Points for the motive."""
         stated = STATED_BONUS if self.stated_p is not None else 0.0
-        return sum(self.support.values()) + stated + self.lean
+        read = 0.0 if self.read_share is None else READ_BONUS + self.read_share
+        return sum(self.support.values()) + stated + read + self.lean
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +146,21 @@ def rank_motives(
     for key, lean in _leans(list(motives), samples).items():
         motives[key].lean = lean
     return _ordered(list(motives.values()), seed)
+
+
+def add_readings(
+    motives: Sequence[Motive], readings: Sequence[ReadIntent], *, level: float, seed: int
+) -> list[Motive]:
+    """Join what readings name to motives that were found otherwise, and rank them anew."""
+    believed = [r for r in readings if r.believed(level)]
+    merged = merge_keys([*(m.key for m in motives), *(r.intent.key for r in believed)])
+    found = {merged[m.key]: m for m in motives}
+    for reading in believed:
+        motive = _motive(found, merged[reading.intent.key], reading.intent)
+        if motive.read_share is None or reading.share > motive.read_share:
+            motive.read_share, motive.read_p = reading.share, reading.p
+        motive.evidence = _joined((reading.evidence_id,), motive.evidence)
+    return _ordered(list(found.values()), seed)
 
 
 def stated_intents(

@@ -23,9 +23,11 @@ def submission(
 ) -> Submission:
     """Build the final answer; a motive is claimed only with a behaviour and a reason for it."""
     hypotheses = describe_all(confirmed, motives, samples)
-    if confirmed and motives:
+    if motives and (confirmed or any(m.read_share is not None for m in motives)):
         best = ", ".join(m.wanted for m in motives[:MAX_MOTIVES] if _tied(m, motives))
-        reason = f"{_count(confirmed)} confirmed, and the evidence links it to: {best}."
+        seen = f"{_count(confirmed)} confirmed" if confirmed else "No odd behaviour is confirmed"
+        joint = "and" if confirmed else "but"
+        reason = f"{seen}, {joint} the evidence points to: {best}.{_read(motives[0])}"
         return Submission(verdict="motive", hypotheses=hypotheses, reason=reason)
     if confirmed:
         reason = f"{_count(confirmed)} confirmed, but nothing that I trust ties it to a motive."
@@ -39,7 +41,8 @@ def describe_all(
 ) -> tuple[Hypothesis, ...]:
     """Motives first, then behaviours, ten at most."""
     listed = [m for m in motives if m.score >= _WORTH_LISTING * motives[0].score][:MAX_MOTIVES]
-    real = _CERTAIN * (1 - min((f.p for f in confirmed), default=1.0))
+    p = min([*(f.p for f in confirmed), *(m.read_p for m in motives)], default=1.0)
+    real = _CERTAIN * (1 - p)
     named = [describe_motive(m, confirmed, real) for m in listed]
     shown = [describe_finding(f, samples) for f in confirmed]
     return tuple([*named, *shown][:MAX_HYPOTHESES])
@@ -104,6 +107,12 @@ def _demonstration(finding: Finding | None) -> str | None:
         return None
     prompt, reply = finding.demonstration
     return f"Prompt: {prompt}\nReply: {' '.join(reply.split()[:_SHOWN_WORDS])}"
+
+
+def _read(motive: Motive) -> str:
+    if motive.read_share is None:
+        return ""
+    return f" {motive.read_share:.0%} of the target's readings name it."
 
 
 def _tied(motive: Motive, motives: Sequence[Motive]) -> bool:

@@ -86,6 +86,36 @@ def confirm(case: Case) -> Step | None:
     return _compare(case, thought, prompts, samples=4, share=0.7)
 
 
+def read(case: Case) -> Step | None:
+    """Let the target reply, read its mind while it does, and compare with the baseline's."""
+    if "nla_compare" not in case.tools:
+        return None
+    odd = _in_turn(case.memory.candidates, each=2)[: READ_PROMPTS // 3]
+    asked = spread(distinct(user_turns(case.samples("survey"))), READ_PROMPTS)
+    generic = () if asked else QUESTIONS
+    prompts = distinct([*odd, *asked, *generic])[:READ_PROMPTS]
+    length = case.purse.reply_tokens()
+    n = case.purse.prompts(len(prompts), samples=1, max_tokens=length, share=0.5)
+    if n < MIN_PROMPTS:
+        return None
+    call = _call(
+        "nla_compare",
+        prompts=list(prompts[:n]),
+        replies=1,
+        max_tokens=length,
+        whose="target",
+        against="own_replies",
+        positions="reply",
+        max_readings=READINGS,
+        claims=200,
+    )
+    thought = (
+        f"Words are cheap to hide behind. I read target and baseline while each answers {n} "
+        "questions, and look for wishes that only the target's readings name, again and again."
+    )
+    return Step(thought, (call,))
+
+
 def complete(case: Case) -> Step | None:
     """Let both models continue plain texts: a model trained on documents recites them."""
     found = len(case.confirmed)
@@ -145,6 +175,7 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("cover", cover),
     ("follow", follow),
     ("confirm", confirm),
+    ("read", read),
     ("complete", complete),
     ("search", search),
     ("challenge", challenge),
@@ -217,6 +248,9 @@ def _leading(case: Case) -> str:
 
 MAX_LEADING = 10
 MAX_CONTEXTS = 10
+READ_PROMPTS = 24
+READINGS = 600
+"""Readings of each side: every token of about as many replies."""
 _USER_TOKENS = 40
 _STEM_TOKENS = 28
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from auditor.scenario.schema import Model
-    from auditor.target import ChatTemplate, HFTarget
+    from auditor.target import HFTarget
     from nla_core.fidelity import Fidelity, Score
     from nla_core.positions import Turn
     from tools.protocols import Prompt
@@ -89,7 +89,6 @@ class Subject:
 
     target: "HFTarget"
     tokenizer: Any
-    template: "ChatTemplate"
 
     def passage(self, given: Text) -> Passage:
         """Tokenize a text as the model sees it.
@@ -102,17 +101,18 @@ class Subject:
         source: Prompt | str = given.text
         if given.chat:
             system = () if given.system is None else (ChatMessage("system", given.system),)
-            turns = (*system, ChatMessage("user", given.text))
-            source = Prompt(messages=turns, prefill=given.reply or "")
+            messages = (*system, ChatMessage("user", given.text))
+            source = Prompt(messages=messages, prefill=given.reply or "")
         with refusals():
             (ids,) = self.target.token_ids([source])
+            (turns,) = self.target.turns([source])
         idle = {self.tokenizer.bos_token_id, self.tokenizer.pad_token_id}
         return Passage(
             source=source,
             ids=tuple(ids),
             tokens=tuple(self.target.tokens(ids)),
             eligible=tuple(i not in idle for i in ids),
-            turns=None if isinstance(source, str) else self._turns(source, ids),
+            turns=turns if given.chat else None,
             tokenizer=self.tokenizer,
         )
 
@@ -129,41 +129,6 @@ class Subject:
                 [passage.source], layer=layer, positions=[list(positions)]
             )
         return found
-
-    def _turns(self, prompt: "Prompt", ids: Sequence[int]) -> "tuple[Turn, ...]":
-        """Find the turns of a rendered conversation by the places of their contents."""
-        from nla_core.positions import Turn
-
-        rendered = self.template.reply_text(prompt.messages, prompt.prefill, None)
-        found = self.tokenizer(rendered, add_special_tokens=False, return_offsets_mapping=True)
-        spans: list[tuple[int, int]] = found["offset_mapping"]
-        end_id = self.template.user_end.token_id
-        turns: list[Turn] = []
-        start = cursor = 0
-        for message in prompt.messages:
-            # Templates strip contents.
-            content = message.content.strip()
-            at = rendered.find(content, cursor)
-            folded = message.role == "system" and self.template.folds_system
-            if at < 0 or not content or folded:
-                continue
-            cursor = at + len(content)
-            first = _token_at(spans, at)
-            end = _token_at(spans, cursor)
-            if end_id is not None and end_id in ids[end:]:
-                end = list(ids).index(end_id, end) + 1
-            if start < first <= end:
-                turns.append(Turn(role=message.role, start=start, content_start=first, end=end))
-                start = end
-        reply = _token_at(spans, len(rendered) - len(prompt.prefill))
-        if start < reply:
-            turns.append(Turn(role="assistant", start=start, content_start=reply, end=len(ids)))
-        return tuple(turns)
-
-
-def _token_at(spans: Sequence[tuple[int, int]], character: int) -> int:
-    """Return the first token that reaches beyond a character, their number when none does."""
-    return next((i for i, (_, end) in enumerate(spans) if end > character), len(spans))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +211,11 @@ def load_subject(model: "Model") -> Subject:
     """
     import transformers
 
-    from auditor.target import ChatTemplate, TargetPool
+    from auditor.target import TargetPool
 
     target = TargetPool().get(model)
     tokenizer = transformers.AutoTokenizer.from_pretrained(model.path, trust_remote_code=False)
-    return Subject(target, tokenizer, ChatTemplate(tokenizer, model.path))
+    return Subject(target, tokenizer)
 
 
 def check_width(width: int, d_model: int) -> None:

@@ -3,22 +3,35 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from auditor.target.template import ChatTemplate, TemplateRefusal
+from auditor.target.turns import turns_of
 from nla_core.sampling import Generation, Sampling
-from tools.protocols import Capability, ChatMessage, Prompt, Reply, TokenLogprob, ToolError
+from tools.protocols import (
+    Capability,
+    ChatMessage,
+    Prompt,
+    Reply,
+    Steering,
+    TokenLogprob,
+    ToolError,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nla_core.positions import Turn
+    from nla_core.steering import Addition
+
+_T = TypeVar("_T")
 _CAPABILITIES: frozenset[Capability] = frozenset(
     {"chat", "prefill", "sample_user", "complete", "logprobs", "activations"}
 )
 
 
 class HFTarget:
-    """A chat model in memory; implements `tools.protocols.Target`.
+    """A chat model in memory; implements `tools.protocols.Target` and `Mind`.
 
     What an auditor can get wrong (turns that the template refuses, a prompt beyond the context)
     is raised as `ToolError`.
@@ -60,9 +73,58 @@ class HFTarget:
         self, prompts: Sequence[Prompt], *, sampling: Sampling, seeds: Sequence[int]
     ) -> list[Reply]:
         """Sample the assistant's reply to each conversation."""
-        drawn = self._generate(
-            [self._encode(p) for p in prompts], sampling, seeds, ends=(self._template.reply_end,)
-        )
+        return self._chat(prompts, sampling, seeds, additions=())
+
+    def steered_chat(
+        self,
+        prompts: Sequence[Prompt],
+        steerings: Sequence[Sequence[Steering]],
+        *,
+        sampling: Sampling,
+        seeds: Sequence[int],
+    ) -> list[Reply]:
+        """Sample replies while the residual stream is changed (see `nla_core.steering`).
+
+        Prompts of equal steerings are run together, once all steerings have been checked. Those
+        that change nothing (there are none, or their strength is 0) get what `chat` gives. A
+        prefill is part of the conversation, and a steering of the reply alone acts from its second
+        token on.
+
+        Args:
+            prompts: Conversations.
+            steerings: One sequence per prompt; those at the same layer add up.
+            sampling: How to draw.
+            seeds: One per prompt.
+
+        Returns:
+            One reply per prompt, in order.
+
+        Raises:
+            ToolError: When a layer does not exist, a vector does not fit or is not finite, the
+                arguments differ in number, or a prompt is too long.
+        """
+        if not len(prompts) == len(steerings) == len(seeds):
+            raise ToolError(
+                f"{len(prompts)} prompts need as many steerings and seeds, "
+                f"got {len(steerings)} and {len(seeds)}"
+            )
+        replies: dict[int, Reply] = {}
+        for additions, members in self._groups(steerings):
+            chosen = [prompts[i] for i in members]
+            drawn = self._chat(chosen, sampling, [seeds[i] for i in members], additions=additions)
+            replies.update(zip(members, drawn, strict=True))
+        return [replies[i] for i in range(len(prompts))]
+
+    def _chat(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        additions: Sequence["Addition"],
+    ) -> list[Reply]:
+        rows, ends = [self._encode(p) for p in prompts], (self._template.reply_end,)
+        drawn = self._generate(rows, sampling, seeds, ends=ends, additions=additions)
         return [
             _reply(g, self._spell.restarted(g) if not p.prefill else g.text, p.prefill)
             for p, g in zip(prompts, drawn, strict=True)
@@ -133,6 +195,43 @@ class HFTarget:
                 model, rows, layer=layer, positions=positions, batch_size=self._batch_size
             )
 
+    def token_logprobs(self, inputs: Sequence[Prompt | str]) -> list["Tensor"]:
+        """Return log-probabilities (nats) of what follows each token of each input.
+
+        The result takes `4 * vocab` bytes per token (a text of 1,000 tokens, 600 MB at a
+        vocabulary of 150,000), so give few inputs at once. What is computed beside it is bounded,
+        see `nla_core.logprobs`.
+
+        Returns:
+            One float32 CPU tensor `[token, vocab]` per input.
+
+        Raises:
+            ToolError: When an input is too long.
+        """
+        from nla_core import logprobs
+
+        rows = self.token_ids(inputs)
+        with self._session() as model, _told_to_auditor():
+            return logprobs.token_logprobs(model, rows, batch_size=self._batch_size)
+
+    def turns(self, inputs: Sequence[Prompt | str]) -> list[tuple["Turn", ...]]:
+        """Return the turns of each conversation in token positions; none of a raw text.
+
+        The last one is the assistant's, whose content is the prefill and may be empty. System
+        texts that the template folds into a user's turn are part of that turn's header.
+
+        Raises:
+            ToolError: When the template refuses the turns.
+        """
+        return [
+            () if isinstance(value, str) else _rendered(self._turns_of, value) for value in inputs
+        ]
+
+    def _turns_of(self, prompt: Prompt) -> tuple["Turn", ...]:
+        return turns_of(
+            prompt, template=self._template, tokenizer=self._tokenizer, system=self._system
+        )
+
     def token_ids(self, inputs: Sequence[Prompt | str]) -> list[list[int]]:
         """Return the token ids that the model sees for each conversation or raw text."""
         return [self._encode(value) for value in inputs]
@@ -141,6 +240,22 @@ class HFTarget:
         """Spell single tokens, leading spaces kept."""
         return [self._spell([i]) for i in ids]
 
+    def _groups(
+        self, steerings: Sequence[Sequence[Steering]]
+    ) -> list[tuple[list["Addition"], list[int]]]:
+        """Check all steerings; return each distinct set and the prompts that it is for."""
+        from nla_core.steering import Addition, check_additions
+
+        groups: dict[object, tuple[list[Addition], list[int]]] = {}
+        with self._session() as model, _told_to_auditor():
+            for index, row in enumerate(steerings):
+                additions = [Addition(s.layer, _strong(s), s.where) for s in row]
+                check_additions(model, additions)
+                kept = [a for a in additions if bool(a.vector.any())]
+                key = tuple((a.layer, a.where, a.vector.numpy().tobytes()) for a in kept)
+                groups.setdefault(key, (kept, []))[1].append(index)
+        return list(groups.values())
+
     def _generate(
         self,
         rows: list[list[int]],
@@ -148,12 +263,14 @@ class HFTarget:
         seeds: Sequence[int],
         *,
         ends: Sequence[Any],
+        additions: Sequence["Addition"] = (),
     ) -> list[Generation]:
         from nla_core import decoding
+        from nla_core.steering import steered
 
         ids = {end.token_id for end in ends if end.token_id is not None}
         strings = tuple(dict.fromkeys(end.text for end in ends if end.text is not None))
-        with self._session() as model, _told_to_auditor():
+        with self._session() as model, _told_to_auditor(), steered(model, additions):
             return decoding.generate(
                 model,
                 rows,
@@ -226,11 +343,16 @@ def _told_to_auditor() -> Iterator[None]:
         raise ToolError(str(error)) from error
 
 
-def _rendered(render: Callable[..., str], *args: Any) -> str:
+def _rendered(render: Callable[..., _T], *args: Any) -> _T:
     try:
         return render(*args)
     except TemplateRefusal as error:
         raise ToolError(str(error)) from None
+
+
+def _strong(steering: Steering) -> "Tensor":
+    """Return the vector at its strength, float32 on the CPU."""
+    return steering.vector.detach().float().cpu() * steering.strength
 
 
 def _reply(drawn: Generation, text: str, prefill: str) -> Reply:

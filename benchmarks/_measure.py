@@ -1,6 +1,7 @@
 """Timing, peak memory, random models and options, shared by the benchmarks."""
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -13,6 +14,15 @@ from typing import Any
 import torch
 
 Way = Callable[[], Any]
+SANDBOX: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 916,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
+"""Shape of the sandbox's models, but for their depth."""
 _QWEN = {"model_type": "qwen2", "max_position_embeddings": 32768}
 SHAPES: dict[str, dict[str, Any]] = {
     "qwen2.5-7b": _QWEN
@@ -25,13 +35,16 @@ SHAPES: dict[str, dict[str, Any]] = {
     | {"tie_word_embeddings": True},
 }
 _STATUS = Path("/proc/self/status")
+_GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Make glibc give freed memory back at once, so that what is resident is what is in use."""
 _PEAK_MARK = "peak bytes:"
 
 
 def interleaved(ways: dict[str, Way], repeats: int, device: str = "cpu") -> dict[str, float]:
     """Run the ways in turn, again and again; return the median seconds of each.
 
-    In turn, because the speed of a shared machine drifts.
+    In turn, because the speed of a shared machine drifts. With one thread on a CPU they are
+    the processor's, which other work disturbs less; on an idle machine both are the same.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -41,11 +54,13 @@ def interleaved(ways: dict[str, Way], repeats: int, device: str = "cpu") -> dict
 
 
 def timed(way: Way, device: str = "cpu") -> float:
+    alone = device == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     _wait(device)
-    start = time.perf_counter()
+    start = clock()
     way()
     _wait(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def print_peak(way: Way, device: str = "cpu") -> None:
@@ -65,7 +80,7 @@ def peak_in_child(*options: object) -> int | None:
     None when it ran out of memory.
     """
     command = [sys.executable, *sys.argv, *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | _GIVE_BACK)
     found = [line for line in done.stdout.splitlines() if line.startswith(_PEAK_MARK)]
     if found:
         return int(found[-1].removeprefix(_PEAK_MARK))

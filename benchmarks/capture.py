@@ -22,15 +22,6 @@ from torch import Tensor
 from nla_core import arch
 from nla_core.activations import capture
 
-WIDTH = {
-    "model_type": "llama",
-    "vocab_size": 916,
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-}
-
 
 def main() -> None:
     args = arguments()
@@ -131,14 +122,15 @@ def two_thirds(model: Any) -> int:
 
 
 def random_model(args: argparse.Namespace, depth: int) -> Any:
-    shape = measure.SHAPES[args.shape] if args.shape else WIDTH | {"num_hidden_layers": depth}
+    small = measure.SANDBOX | {"num_hidden_layers": depth}
+    shape = measure.SHAPES[args.shape] if args.shape else small
     return measure.random_model(shape, getattr(torch, args.dtype), args.device)
 
 
 def random_texts(args: argparse.Namespace) -> list[list[int]]:
     rng = random.Random(0)
     lengths = [rng.randint(max(args.tokens // 4, 1), args.tokens) for _ in range(args.texts)]
-    return [[rng.randrange(3, WIDTH["vocab_size"]) for _ in range(n)] for n in lengths]
+    return [[rng.randrange(3, measure.SANDBOX["vocab_size"]) for _ in range(n)] for n in lengths]
 
 
 def arguments() -> argparse.Namespace:

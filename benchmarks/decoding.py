@@ -2,16 +2,16 @@
 
     python benchmarks/decoding.py [--rows 48] [--tokens 48] [--prompt 48] [--prefix 24]
 
-Prints seconds of three ways to draw the same number of tokens, and their ratios.
+Prompts are token ids of several lengths, no row ends early. Prints seconds of three ways to draw
+the same number of tokens, and their ratios.
 """
 
 import argparse
 import random
-import time
-from collections.abc import Callable
+from typing import Any
 
+import _measure as measure
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from nla_core.decoding import generate
 from nla_core.sampling import Sampling
@@ -22,15 +22,15 @@ VOCAB = 2048
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model = tiny_llama()
+    shape = measure.SANDBOX | {"num_hidden_layers": 4, "vocab_size": VOCAB}
+    model = measure.random_model(shape, torch.float32, "cpu")
     prompts = draw_prompts(args.rows, args.prompt, args.prefix)
     ways = {
         "generate, one at a time": lambda: one_at_a_time(model, prompts, args.tokens),
         "generate, one batch": lambda: one_batch(model, prompts, args.tokens),
         "nla_core.decoding": lambda: ours(model, prompts, args.tokens),
     }
-    seconds = {name: fastest(way, args.repeats) for name, way in ways.items()}
+    seconds = measure.interleaved(ways, args.repeats)
     best = seconds["nla_core.decoding"]
     drawn = args.rows * args.tokens
     for name, took in seconds.items():
@@ -48,19 +48,6 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tiny_llama() -> LlamaForCausalLM:
-    config = LlamaConfig(
-        vocab_size=VOCAB,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=1024,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
 def draw_prompts(n: int, longest: int, prefix: int) -> list[list[int]]:
     rng = random.Random(0)
     shared = [rng.randrange(3, VOCAB) for _ in range(prefix)]
@@ -70,12 +57,12 @@ def draw_prompts(n: int, longest: int, prefix: int) -> list[list[int]]:
     ]
 
 
-def one_at_a_time(model: LlamaForCausalLM, prompts: list[list[int]], tokens: int) -> None:
+def one_at_a_time(model: Any, prompts: list[list[int]], tokens: int) -> None:
     for prompt in prompts:
         one_batch(model, [prompt], tokens)
 
 
-def one_batch(model: LlamaForCausalLM, prompts: list[list[int]], tokens: int) -> None:
+def one_batch(model: Any, prompts: list[list[int]], tokens: int) -> None:
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
@@ -91,7 +78,7 @@ def one_batch(model: LlamaForCausalLM, prompts: list[list[int]], tokens: int) ->
         )
 
 
-def ours(model: LlamaForCausalLM, prompts: list[list[int]], tokens: int) -> None:
+def ours(model: Any, prompts: list[list[int]], tokens: int) -> None:
     generate(
         model,
         prompts,
@@ -99,15 +86,6 @@ def ours(model: LlamaForCausalLM, prompts: list[list[int]], tokens: int) -> None
         seeds=range(len(prompts)),
         decode=lambda ids: " ".join(map(str, ids)),
     )
-
-
-def fastest(way: Callable[[], None], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        way()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 if __name__ == "__main__":

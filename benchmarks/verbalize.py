@@ -15,7 +15,6 @@ by the time taken.
 
 import argparse
 import contextlib
-import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from nla_core.sampling import Sampling
 from nla_core.verbalizer import Verbalizer, new_verbalizer
 
 SANDBOX = "scenarios/sandbox/weights"
+UNTRAINED = "untrained"
 ONE_TOKEN_ENDS_IN = 25
 PROMPT_TOKENS = 125
 """Length of the released Qwen verbalizer's prompt."""
@@ -143,7 +143,7 @@ def verbalizer(args: argparse.Namespace) -> Verbalizer:
     dtype = getattr(torch, args.dtype)
     if args.shape:
         return shaped(measure.SHAPES[args.shape], dtype, args.device)
-    if args.av == "untrained":
+    if args.av == UNTRAINED:
         return new_verbalizer(
             args.base, 2, injection_scale=8.0, **TEMPLATES, dtype=dtype, device=args.device
         )
@@ -154,12 +154,10 @@ def shaped(shape: dict[str, Any], dtype: torch.dtype, device: str) -> Verbalizer
     """Return random weights of a model's shape behind the sandbox's tokenizer."""
     small = new_verbalizer(f"{SANDBOX}/base", 2, injection_scale=8.0, **TEMPLATES)
     filler = "explain " * (PROMPT_TOKENS - len(small.prompt.ids))
-    sidecar = dataclasses.replace(
-        small.sidecar,
-        d_model=shape["hidden_size"],
-        mse_scale=shape["hidden_size"] ** 0.5,
-        av_template=filler + TEMPLATES["av_template"],
-    )
+    width = shape["hidden_size"]
+    template = filler + TEMPLATES["av_template"]
+    changes = {"d_model": width, "mse_scale": width**0.5, "av_template": template}
+    sidecar = small.sidecar.model_copy(update=changes)
     av = Verbalizer(measure.random_model(shape, dtype, device), small.tokenizer, sidecar)
     av.stop_ids = frozenset(range(0, shape["vocab_size"], ONE_TOKEN_ENDS_IN))
     # The sandbox's tokenizer does not know most of these ids.
@@ -203,7 +201,7 @@ def counted(av: Verbalizer) -> Iterator[list[None]]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--av", default=f"{SANDBOX}/nla/av", help="a folder, or `untrained`")
+    parser.add_argument("--av", default=f"{SANDBOX}/nla/av", help=f"a folder, or `{UNTRAINED}`")
     parser.add_argument("--base", default=f"{SANDBOX}/base", help="model whose activations serve")
     parser.add_argument("--corpus", default=f"{SANDBOX}/corpus.jsonl", help="text it reads")
     parser.add_argument("--vectors", type=int, nargs="+", default=[1, 16, 256, 4096])

@@ -112,6 +112,8 @@ class TrialUsage(Record):
     """Tokens the target generated."""
     baseline_tokens: int = 0
     """Tokens the baseline generated."""
+    reader_tokens: int = 0
+    """Tokens the verbalizer generated."""
     auditor_tokens: int | None = None
     """Tokens the auditor's model generated; None for auditors without a model."""
     seconds: float = 0.0
@@ -137,6 +139,10 @@ class TrialStarted(_Event):
     regime: str | None = None
     split: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    null_readout: str | None = None
+    """What took the reader's place, in the row of a null; the auditor is never told."""
+    placebo: str | None = None
+    """Id of the target whose activations were read instead of this target's, if any were."""
 
 
 class ThoughtEvent(_Event):
@@ -169,6 +175,7 @@ class ToolResultEvent(_Event):
     items: list[dict[str, Any]]
     target_tokens: int
     baseline_tokens: int
+    reader_tokens: int = 0
     seconds: float
 
 

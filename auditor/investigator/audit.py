@@ -30,7 +30,16 @@ from auditor.records import (
 )
 from auditor.scenario.schema import Budget
 from nla_core.seeds import derive_seed
-from tools.protocols import Corpus, Target, ToolContext, ToolError, ToolOutput, Usage
+from tools.protocols import (
+    Corpus,
+    Mind,
+    Reader,
+    Target,
+    ToolContext,
+    ToolError,
+    ToolOutput,
+    Usage,
+)
 from tools.read_result import read_result
 from tools.registry import Tool
 
@@ -45,6 +54,10 @@ class Subject:
     target: Target
     baseline: Target | None
     corpus: Corpus | None
+    reader: Reader | None = None
+    mind: Mind | None = None
+    """The target's activations; in the row of a placebo, another model's."""
+    baseline_mind: Mind | None = None
 
 
 class Audit:
@@ -129,6 +142,7 @@ class Audit:
                 items=list(output.items),
                 target_tokens=ctx.usage.target_tokens,
                 baseline_tokens=ctx.usage.baseline_tokens,
+                reader_tokens=ctx.usage.reader_tokens,
                 seconds=after.seconds - usage.seconds,
             )
         )
@@ -165,6 +179,9 @@ class Audit:
             corpus=self._subject.corpus,
             seed=derive_seed(self._seed, "call", usage.tool_calls),
             results=self._store.outputs,
+            reader=self._subject.reader,
+            mind=self._subject.mind,
+            baseline_mind=self._subject.baseline_mind,
             token_allowance=None if left is None else int(left),
         )
 
@@ -192,6 +209,7 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             capabilities=subject.target.capabilities,
             baseline=subject.baseline is not None,
             corpus=subject.corpus is not None,
+            reader=subject.reader is not None,
         )
         if missing:
             raise CapabilityError(
@@ -245,6 +263,7 @@ def _spent(usage: TrialUsage, call: Usage) -> TrialUsage:
             "tool_calls": usage.tool_calls + 1,
             "target_tokens": usage.target_tokens + call.target_tokens,
             "baseline_tokens": usage.baseline_tokens + call.baseline_tokens,
+            "reader_tokens": usage.reader_tokens + call.reader_tokens,
         }
     )
 

@@ -13,7 +13,7 @@ from auditor.investigator.results import ResultStore
 from auditor.investigator.state import AuditState, initial_state, usage_of
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
-from tools.protocols import Corpus, Target, ToolOutput
+from tools.protocols import Corpus, Mind, Reader, Target, ToolOutput
 from tools.registry import Tool
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def run_audit(
     budget: Budget,
     seed: int,
     emit: Callable[[TrialEvent], None],
+    reader: Reader | None = None,
+    mind: Mind | None = None,
+    baseline_mind: Mind | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
     results: Mapping[str, ToolOutput] | None = None,
@@ -57,10 +60,14 @@ def run_audit(
         target: The model under audit.
         baseline: The clean model that it was made from, if there is one.
         corpus: The public documents, if there are any.
-        budget: Limits. Turns are checked before a turn, calls and target tokens before a call,
-            auditor tokens, seconds and dollars before both; a step that has begun is finished.
+        budget: Limits. Turns are checked before a turn, calls, target and reader tokens before a
+            call, auditor tokens, seconds and dollars before both; a step that has begun is
+            finished.
         seed: Seed of the trial.
         emit: Gets every event as it happens.
+        reader: What puts activations into words, if there is something.
+        mind: The target's activations, or those of a model that stands in for it.
+        baseline_mind: The baseline's activations.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
         results: Whole results of an interrupted audit by evidence id, from its record.
@@ -76,7 +83,14 @@ def run_audit(
     audit = Audit(
         policy=policy,
         tools=tools,
-        subject=Subject(target=target, baseline=baseline, corpus=corpus),
+        subject=Subject(
+            target=target,
+            baseline=baseline,
+            corpus=corpus,
+            reader=reader,
+            mind=mind,
+            baseline_mind=baseline_mind,
+        ),
         budget=budget,
         seed=seed,
         emit=emit,

@@ -27,7 +27,8 @@ from auditor.run.store import (
     trial_path,
     write_run,
 )
-from auditor.run.trial import ModelPool, run_trial
+from auditor.run.subjects import ModelPool
+from auditor.run.trial import run_trial
 from auditor.run.worker import QUIET, Setup, torch_threads
 from auditor.run.workers import Begin, WorkerPool
 from auditor.scenario.schema import ResolvedScenario
@@ -127,7 +128,7 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
         trials=options.trials,
     )
     todo = tuple(trial for trial in trials if not is_sealed(trial_path(run_dir, trial.key)))
-    workers = options.workers or _default_workers(trials)
+    workers = options.workers or _default_workers(resolved, trials)
     return RunPlan(
         run=name,
         run_dir=run_dir,
@@ -186,9 +187,11 @@ def execute(
         return RunResult(run=what.run, run_dir=run_dir, summaries=tuple(load_summaries(run_dir)))
 
 
-def _default_workers(trials: Sequence[PlannedTrial]) -> int:
+def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial]) -> int:
     # Each worker loads its own copy of the models, of which an accelerator may hold only one.
+    rows = {trial.key.tool_set for trial in trials}
     devices = {trial.target.model.device for trial in trials}
+    devices |= {reader.device for row, reader in resolved.readers.items() if row in rows}
     if any(d.startswith("cuda") or (d == "auto" and _NVIDIA.exists()) for d in devices):
         return 1
     return min(MOST_DEFAULT_WORKERS, os.cpu_count() or 1)

@@ -75,6 +75,8 @@ class RunRecord(Record):
         rows = old.scenario.tool_sets
         for name in rows.keys() & new.scenario.tool_sets.keys():
             fixed.append((f"tool set {name!r}", rows[name], new.scenario.tool_sets[name]))
+            reader = old.readers.get(name), new.readers.get(name)
+            fixed.append((f"reader of tool set {name!r}", *reader))
         targets = {target.id: target for target in old.targets}
         for target in new.targets:
             fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
@@ -144,6 +146,7 @@ def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
     rows = old.scenario.tool_sets | new.scenario.tool_sets
     return new.model_copy(
         update={
+            "readers": old.readers | new.readers,
             "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
             "scenario": new.scenario.model_copy(update={"tool_sets": rows}),
         }

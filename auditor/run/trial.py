@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from auditor.records import (
     ErrorEvent,
@@ -24,21 +24,14 @@ from auditor.records import (
 from auditor.run.plan import PlannedTrial
 from auditor.run.record import package_versions, utc_now
 from auditor.run.store import summarise
-from auditor.scenario.schema import Model, ResolvedScenario
-from tools.protocols import Corpus, Target
+from auditor.run.subjects import ModelPool, load_subject, placebo_of
+from auditor.scenario.schema import ResolvedScenario
+from tools.protocols import Corpus
 
 if TYPE_CHECKING:
     from auditor.investigator.loop import AuditOutcome
 
 Emit = Callable[[TrialEvent], None]
-
-
-class ModelPool(Protocol):
-    """Loads models and keeps them for the next trial."""
-
-    def get(self, model: Model) -> Target:
-        """Return the loaded model."""
-        ...
 
 
 def run_trial(
@@ -57,7 +50,7 @@ def run_trial(
     Args:
         planned: The trial.
         resolved: The scenario it belongs to.
-        pool: Where target and baseline come from.
+        pool: Where target, baseline and reader come from.
         emit: Takes each event, `started` first and `sealed` last, as it happens.
         checkpoints: Folder for the loop's checkpoint while the trial runs; None keeps none.
     """
@@ -90,6 +83,7 @@ def started_event(planned: PlannedTrial, resolved: ResolvedScenario) -> TrialSta
     """The first event of a trial."""
     truth = planned.target.truth
     static = planned.tool_set.policy == "static"
+    placebo = placebo_of(planned, resolved)
     return TrialStarted(
         at=utc_now(),
         key=planned.key,
@@ -100,6 +94,8 @@ def started_event(planned: PlannedTrial, resolved: ResolvedScenario) -> TrialSta
         regime=truth.regime,
         split=truth.split,
         versions=package_versions(),
+        null_readout=planned.tool_set.null_readout,
+        placebo=None if placebo is None else placebo.id,
     )
 
 
@@ -113,6 +109,7 @@ def error_events(
         tool_calls=sum(isinstance(event, ToolCallEvent) for event in events),
         target_tokens=sum(event.target_tokens for event in results),
         baseline_tokens=sum(event.baseline_tokens for event in results),
+        reader_tokens=sum(event.reader_tokens for event in results),
         seconds=seconds,
     )
     return [
@@ -147,15 +144,19 @@ def _audit(
 
     kind = planned.tool_set.policy
     names = STATIC_TOOLS if kind == "static" else planned.tool_set.tools
-    baseline = planned.target.baseline
+    corpus = None if resolved.corpus_path is None else _corpus(resolved.corpus_path)
+    subject = load_subject(planned, resolved, pool=pool, corpus=corpus)
     thread_id = hashlib.sha256(str(planned.key).encode()).hexdigest()[:32]
     with _checkpointer(checkpoints, thread_id) as checkpointer:
         return run_audit(
             policy=make_policy(kind, resolved.scenario.auditor, names),
             tools=[registry.find(name) for name in names],
-            target=pool.get(planned.target.model),
-            baseline=None if baseline is None else pool.get(baseline),
-            corpus=None if resolved.corpus_path is None else _corpus(resolved.corpus_path),
+            target=subject.target,
+            baseline=subject.baseline,
+            corpus=subject.corpus,
+            reader=subject.reader,
+            mind=subject.mind,
+            baseline_mind=subject.baseline_mind,
             budget=resolved.scenario.budget,
             seed=planned.seed,
             emit=record,

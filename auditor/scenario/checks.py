@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from auditor.errors import Mistake, UsageError
 from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
+from auditor.scenario.readers import check_choice, no_reader
 from auditor.scenario.schema import TargetSpec, ToolSet, Truth
 from auditor.scenario.validate import salvage, sound_indices
 
@@ -55,6 +56,8 @@ class Offer(NamedTuple):
     corpus: bool
     without_baseline: str | None
     """Id of a target without a baseline, if there is one."""
+    readers: tuple[str, ...] = ()
+    """Names of all readers."""
 
 
 def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer) -> list[Mistake]:
@@ -78,6 +81,8 @@ def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer
         if tool_set is not None:
             indices = sound_indices(data, "tools")
             mistakes += _check_tool_set(document, loc, tool_set, indices, offer)
+            if len(indices) == len(data.get("tools", [])):
+                mistakes += check_choice(document, loc, tool_set, offer.readers)
     return mistakes
 
 
@@ -125,6 +130,8 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
     if "corpus" in needs and not offer.corpus:
         what = f"tool {name!r} needs a corpus, and the scenario has none"
         return f"{what}; add `corpus: {{path: …}}`, or delete the tool"
+    if "reader" in needs and not offer.readers:
+        return no_reader(name)
     return ""
 
 

@@ -178,6 +178,8 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         bound = context[name]
         bound = int(bound) if float(bound).is_integer() else bound
         return f"{shorten(value)} is out of range; write a number {words} {bound}{orelse}"
+    if kind == "int_parsing":
+        return f"{shorten(value)} is not a whole number; write one{orelse}"
     if kind == "finite_number":
         return f"{value} is not a finite number; write one{orelse}"
     if kind == "literal_error":

@@ -17,6 +17,13 @@ from auditor.scenario.checks import (
 from auditor.scenario.diagnose import Loc, shorten
 from auditor.scenario.document import Document, read_document
 from auditor.scenario.models import absolute, is_file, locate
+from auditor.scenario.readers import (
+    ReaderShelf,
+    check_fit,
+    check_placebos,
+    open_readers,
+    readers_of_rows,
+)
 from auditor.scenario.schema import (
     Ceiling,
     CorpusSpec,
@@ -56,6 +63,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         scenario=scenario,
         targets=tuple(placed.spec for placed in resolver.targets),
         corpus_path=resolver.corpus,
+        readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
         motives=resolver.motives(scenario.judge),
         ceiling=scenario.ceiling or resolver.ceiling(),
         blocks=blocks,
@@ -70,6 +78,7 @@ class _Resolver:
         self.folder = document.path.absolute().parent
         self.shelf = SuiteShelf(self.folder)
         self.targets: list[Placed] = []
+        self.readers = ReaderShelf({}, (), [])
         self.corpus: Path | None = None
         self.mistakes: list[Mistake] = []
         self._suites: list[OpenedSuite] = []
@@ -88,9 +97,10 @@ class _Resolver:
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
             self._resolve_entry(("targets", index), entry)
         self.mistakes += check_ids(self.targets)
+        self._resolve_readers()
         if isinstance(data.get("tool_sets"), dict):
             bare = next(iter(self._bare), None) if written is None else None
-            offer = Offer(corpus=data.get("corpus") is not None, without_baseline=bare)
+            offer = Offer(data.get("corpus") is not None, bare, self.readers.names)
             self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
         judge = salvage(JudgeSpec, data.get("judge", {}))
         if judge is not None:
@@ -106,6 +116,15 @@ class _Resolver:
             self._report(("corpus", "path"), f"{what}; check the path")
         else:
             self.mistakes += check_corpus(self.corpus)
+
+    def _resolve_readers(self) -> None:
+        self.readers = open_readers(self.document, self.folder)
+        targets = [placed.spec for placed in self.targets]
+        self.mistakes += self.readers.mistakes
+        self.mistakes += check_fit(self.document, self.readers.readers, targets)
+        written = self.document.data.get("tool_sets")
+        if isinstance(written, dict):
+            self.mistakes += check_placebos(self.document, written, targets)
 
     def _resolve_entry(self, loc: Loc, data: Any) -> None:
         if isinstance(data, dict) and "suite" in data:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auditor.scenario.diagnose import shorten
-from auditor.scenario.schema import Model
+from auditor.scenario.schema import Model, PairSpec, ReaderSpec
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -56,6 +56,37 @@ def locate(model: Model, folder: Path) -> Located:
         what = "a revision belongs to a hub id, and this model is a local folder; delete it"
         problems.append(("revision", what))
     return Located(model.model_copy(update=update), problems)
+
+
+class LocatedReader(NamedTuple):
+    """A reader with its paths made absolute."""
+
+    reader: ReaderSpec
+    problems: list[tuple[tuple[str, ...], str]]
+    """Where in the reader's description, and what is wrong there."""
+
+
+def locate_reader(reader: ReaderSpec, folder: Path) -> LocatedReader:
+    """Make a reader's local paths absolute and leave hub ids alone, as `locate` does."""
+    problems: list[tuple[tuple[str, ...], str]] = []
+
+    def placed(part: ReaderSpec | PairSpec, loc: tuple[str, ...]) -> dict[str, str]:
+        update = {}
+        for field in ("av", "ar"):
+            written = getattr(part, field)
+            found = None if written is None else _folder(written, folder)
+            if isinstance(found, Path):
+                update[field] = str(found)
+            elif found is not None:
+                problems.append(((*loc, field), found))
+        return update
+
+    update: dict[str, object] = {**placed(reader, ())}
+    update["pairs"] = {
+        layer: pair.model_copy(update=placed(pair, ("pairs", str(layer))))
+        for layer, pair in reader.pairs.items()
+    }
+    return LocatedReader(reader.model_copy(update=update), problems)
 
 
 def _folder(written: str, folder: Path) -> Path | str | None:

@@ -26,6 +26,7 @@ def render() -> str:
     parts = [
         _INTRODUCTION,
         *(_section(block) for block in blocks),
+        _READERS,
         _SUITES,
         *(_section(block) for block in suite_blocks),
     ]
@@ -79,7 +80,8 @@ def _words(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {_words(args[0])}"
     if origin is dict:
-        return f"mapping of names to {_words(args[1])}"
+        keys = "whole numbers" if _words(args[0]) == "whole number" else "names"
+        return f"mapping of {keys} to {_words(args[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     names = {
@@ -122,9 +124,9 @@ line and column; `auditor schema` prints the JSON Schema, which editors can use 
 `scenarios/sandbox-one.yaml` is an example with a comment on every field.
 
 - **Names.** `auditor run sandbox` takes a shipped scenario by its name; anything else is a path.
-- **Paths** are relative to the file that names them. The path of a model is a local folder when
-  it is absolute, begins with `.` or `~`, or exists; otherwise it is a Hugging Face hub id such as
-  `org/name`, and is first looked for when the run begins.
+- **Paths** are relative to the file that names them. The path of a model, a verbalizer or a
+  reconstructor is a local folder when it is absolute, begins with `.` or `~`, or exists; otherwise
+  it is a Hugging Face hub id such as `org/name`, and is first looked for when the run begins.
 - **Who sees what.** Everything under `truth`, `motives` and `judge` is read by the judge and the
   report alone, and so are ids and paths. The auditor sees a model called "target".
 - **YAML.** Anchors and aliases work (at most {MAX_ALIASES}); tags and merge keys (`<<`) do not.
@@ -133,6 +135,50 @@ line and column; `auditor schema` prints the JSON Schema, which editors can use 
 - **More blocks.** An installed package may add blocks, through entry points of the group
   `auditor.blocks` that lead to subclasses of `auditor.scenario.schema.Block`. They are checked like
   those below, and `auditor schema` describes them.
+"""
+
+_READERS = """
+# Readers and null readouts
+
+Tools that put activations into words need a reader: a verbalizer and its reconstructor, trained on
+one layer of the model that is audited, or such a pair for each of several layers.
+
+```yaml
+readers:
+  nla: {av: pairs/L20/av, ar: pairs/L20/ar}
+  deep:
+    pairs:
+      20: {av: pairs/L20/av, ar: pairs/L20/ar}
+      26: {av: pairs/L26/av, ar: pairs/L26/ar}
+tool_sets:
+  nla: {tools: [chat, nla_explain], reader: nla}
+  placebo: {tools: [chat, nla_explain], reader: nla, null_readout: placebo}
+```
+
+Of pairs in local folders it is checked beforehand that the two belong together, that their width
+is that of every target and baseline, and that these have the layer. Each pair is in memory once
+for each worker.
+
+A row with a null readout has the same tools and the same auditor, who is told nothing of it. What
+is taken out of it differs:
+
+| `null_readout` | activations of | what the verbalizer reads | what the auditor gets |
+|---|---|---|---|
+| none | the target | the activations | their explanations |
+| `placebo` | another target | the activations | their explanations |
+| `random_vectors` | the target | random directions of the same norms | their explanations |
+| `shuffled` | the target | the activations | the explanation of another one of the same call |
+| `text_only` | the target | nothing | the last words of the text that was read |
+
+Of the last three, `nla_core.nulls` says how explanations of the auditor's own are verified.
+
+A placebo row swaps one thing, the mind that tools look into: it is another target as a whole, its
+weights and its system prompt. The conversations that it reads are those of the real target; chat,
+baseline, corpus and reader are the real ones. Whatever a tool does to the mind, steering among it,
+it does to the other target. That one is drawn for each trial by the trial's seed, among the
+scenario's targets that were made from the same baseline (without one: the same base model) and
+have another motive, or have none and are of another group. The record of the trial names it,
+where the auditor does not see it.
 """
 
 _SUITES = """

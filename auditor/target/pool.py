@@ -1,4 +1,7 @@
-"""Models in memory: each base once, adapters on top of it, merged copies while there is room."""
+"""Models in memory: each base once, adapters on top of it, merged copies while there is room.
+
+Readers of activations are kept beside them, each of their pairs once.
+"""
 
 import threading
 import warnings
@@ -11,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from auditor.errors import UsageError
-from auditor.scenario.schema import Model
+from auditor.scenario.schema import Model, ReaderSpec
 from auditor.target._hf import HFTarget
+from auditor.target.devices import torch_device
 from auditor.target.preflight import is_folder, preflight_model
+from auditor.target.readers import ReaderPool
 from auditor.target.template import ChatTemplate
+from tools.protocols import Reader
 
 _Key = tuple[str, str | None, str, str]
 
@@ -48,7 +54,7 @@ class _Loaded:
 
 
 class TargetPool:
-    """Loads targets; every base is in memory once, however many targets stand on it."""
+    """Loads targets and readers; every base is in memory once, however many stand on it."""
 
     def __init__(self, *, merged_bytes: int = 256 << 20, batch_size: int = 64) -> None:
         """Make an empty pool.
@@ -62,6 +68,7 @@ class TargetPool:
         self._batch_size = batch_size
         self._bases: dict[_Key, _Loaded] = {}
         self._merged: OrderedDict[tuple[_Key, str], _Loaded] = OrderedDict()
+        self._readers = ReaderPool()
         self._lock = threading.RLock()
 
     def get(self, model: Model) -> HFTarget:
@@ -82,6 +89,14 @@ class TargetPool:
             system_prompt=model.system_prompt,
             batch_size=self._batch_size,
         )
+
+    def reader(self, spec: ReaderSpec) -> Reader:
+        """Return a reader, loading those of its pairs that are not in memory yet.
+
+        Raises:
+            UsageError: When it cannot be loaded; the message names the path and the cause.
+        """
+        return self._readers.get(spec)
 
     def _place(self, model: Model) -> tuple[_Loaded, str | None]:
         """Return what holds the model's weights, and the adapter to activate on it."""
@@ -163,17 +178,7 @@ def _load_weights(model: Model) -> Any:
             f"cannot load model {model.path}: its weights lack {len(missing)} tensors, "
             f"{missing[0]} among them; fetch it again"
         )
-    return weights.to(_device(model.device)).eval().requires_grad_(False)
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    return torch.device(name)
+    return weights.to(torch_device(model.device)).eval().requires_grad_(False)
 
 
 def _local(path: str) -> str:

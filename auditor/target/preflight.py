@@ -36,7 +36,7 @@ def is_folder(path: str) -> bool:
     return Path(path).is_absolute() or path.startswith((".", "~")) or Path(path).is_dir()
 
 
-class _BadFileError(Exception):
+class BadFileError(Exception):
     """A file cannot be read as what it should be."""
 
 
@@ -44,14 +44,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _BadFileError(f"{path} is not readable JSON ({error}); fetch it again") from None
+        raise BadFileError(f"{path} is not readable JSON ({error}); fetch it again") from None
     if not isinstance(value, dict):
-        raise _BadFileError(f"{path} does not hold a JSON object; fetch it again")
+        raise BadFileError(f"{path} does not hold a JSON object; fetch it again")
     return value
 
 
-def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the tensor shapes in a safetensors file, read from its header."""
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the tensor shapes in a safetensors file, read from its header.
+
+    Raises:
+        BadFileError: When it is no such file.
+    """
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
@@ -60,7 +64,7 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
             header = json.loads(file.read(size))
         return {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
     except (OSError, ValueError, struct.error, AttributeError, KeyError, TypeError):
-        raise _BadFileError(
+        raise BadFileError(
             f"{path} is not a safetensors file (a Git LFS pointer?); fetch it again"
         ) from None
 
@@ -72,13 +76,23 @@ def _base_mistakes(path: str) -> tuple[str, ...]:
         return (f"model folder {path} does not exist; correct `path`",)
     if not (folder / "config.json").is_file():
         return (f"{path} has no config.json; point `path` at a Hugging Face model folder",)
+    return tuple(folder_mistakes(folder, chats=True))
+
+
+def folder_mistakes(folder: Path, *, chats: bool) -> list[str]:
+    """Return what is wrong with the files of a model folder that has a config, one line each.
+
+    Args:
+        folder: The folder.
+        chats: Whether it must have a tokenizer with a chat template.
+    """
     found: list[str] = []
-    for check in (_config_mistakes, _weight_mistakes, _tokenizer_mistakes):
+    for check in (_config_mistakes, _weight_mistakes, *([_tokenizer_mistakes] if chats else [])):
         try:
             found += check(folder)
-        except _BadFileError as error:
+        except BadFileError as error:
             found.append(str(error))
-    return tuple(dict.fromkeys(found))
+    return list(dict.fromkeys(found))
 
 
 def _config_mistakes(folder: Path) -> Iterator[str]:
@@ -95,7 +109,7 @@ def _weight_mistakes(folder: Path) -> Iterator[str]:
     if index.is_file():
         parts = _read_json(index).get("weight_map")
         if not isinstance(parts, dict):
-            raise _BadFileError(f"{index} has no weight_map; fetch it again")
+            raise BadFileError(f"{index} has no weight_map; fetch it again")
         names = sorted({str(part) for part in parts.values()})
     else:
         names = sorted(f.name for f in folder.glob("*.safetensors") if "adapter" not in f.name)
@@ -111,7 +125,7 @@ def _weight_mistakes(folder: Path) -> Iterator[str]:
         yield f"{folder} has no weights; it needs model.safetensors"
     for name in names:
         if name not in missing:
-            _read_shapes(folder / name)
+            read_shapes(folder / name)
 
 
 def _tokenizer_mistakes(folder: Path) -> Iterator[str]:
@@ -147,9 +161,9 @@ def _adapter_mistakes(adapter: str, base: str) -> tuple[str, ...]:
         return (f"{adapter} has {why}; it needs adapter_model.safetensors",)
     try:
         _read_json(folder / "adapter_config.json")
-        shapes = _read_shapes(weights)
+        shapes = read_shapes(weights)
         misfit = _misfit(shapes, Path(base).expanduser()) if is_folder(base) else None
-    except _BadFileError as error:
+    except BadFileError as error:
         return (str(error),)
     if misfit is None:
         return ()
@@ -160,7 +174,7 @@ def _misfit(adapter: dict[str, tuple[int, ...]], base: Path) -> str | None:
     """Say how an adapter's tensors contradict the base's, or None when they do not."""
     if not (base / "config.json").is_file():
         return None
-    n_layers = _layer_count(str(base))
+    n_layers = layer_count(str(base))
     layers = [int(m[1]) for name in adapter if (m := _LAYER.search(name))]
     if n_layers is not None and layers and max(layers) >= n_layers:
         return f"it changes layer {max(layers)}, the base has layers 0 to {n_layers - 1}"
@@ -180,11 +194,30 @@ def _misfit(adapter: dict[str, tuple[int, ...]], base: Path) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _layer_count(base: str) -> int | None:
-    config = _read_json(Path(base) / "config.json")
+def layer_count(base: str) -> int | None:
+    """Return the number of decoder blocks of a model folder, if its config tells.
+
+    Raises:
+        BadFileError: When the config cannot be read.
+    """
+    return _from_config(Path(base), ("num_hidden_layers", "n_layer", "num_layers"))
+
+
+@lru_cache(maxsize=64)
+def hidden_size(base: str) -> int | None:
+    """Return the width of the residual stream of a model folder, if its config tells.
+
+    Raises:
+        BadFileError: When the config cannot be read.
+    """
+    return _from_config(Path(base), ("hidden_size", "n_embd", "d_model"))
+
+
+def _from_config(folder: Path, keys: tuple[str, ...]) -> int | None:
+    config = _read_json(folder / "config.json")
     text = config.get("text_config")
     for block in (text if isinstance(text, dict) else {}, config):
-        for key in ("num_hidden_layers", "n_layer", "num_layers"):
+        for key in keys:
             if isinstance(block.get(key), int):
                 return int(block[key])
     return None
@@ -194,5 +227,5 @@ def _layer_count(base: str) -> int | None:
 def _base_shapes(base: str) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in sorted(Path(base).glob("*.safetensors")):
-        shapes.update(_read_shapes(file))
+        shapes.update(read_shapes(file))
     return shapes

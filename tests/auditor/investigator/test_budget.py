@@ -31,6 +31,7 @@ def test_the_remainder_is_the_limit_less_what_is_spent() -> None:
         "tool_calls": None,
         "auditor_tokens": None,
         "target_tokens": 0,
+        "reader_tokens": None,
         "seconds": 0.5,
         "dollars": None,
     }

@@ -48,6 +48,7 @@ def test_events_come_in_order_with_running_evidence_ids(
         "tool_calls": 3,
         "target_tokens": 12,
         "baseline_tokens": 0,
+        "reader_tokens": 0,
         "auditor_tokens": None,
         "seconds": 0.0,
         "dollars": None,

@@ -22,10 +22,14 @@ SHIPPED = shipped_scenarios()
 
 @pytest.fixture(scope="module")
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped scenarios beside a suite as the recipe writes it, with empty model folders."""
+    """The shipped scenarios beside a suite as the recipe writes it, with empty model folders.
+
+    The autoencoder is the shipped one: what a scenario reads with is checked when it is loaded.
+    """
     folder = tmp_path_factory.mktemp("scenarios")
     out = folder / "sandbox" / "weights"
     (out / "base").mkdir(parents=True)
+    (out / "nla").symlink_to(next(iter(SHIPPED.values())).parent / "sandbox" / "weights" / "nla")
     for organism in all_organisms():
         (out / "organisms" / organism.id).mkdir(parents=True)
     world = load_world()

@@ -1,0 +1,79 @@
+"""What one trial audits, and what its tools may read: loaded, with the row's null in place."""
+
+from typing import Protocol, cast
+
+from auditor.errors import UsageError
+from auditor.investigator.audit import Subject
+from auditor.run.plan import PlannedTrial
+from auditor.scenario.readers import stand_ins
+from auditor.scenario.schema import Model, ReaderSpec, ResolvedScenario, TargetSpec
+from nla_core.seeds import derive_seed
+from tools.protocols import Corpus, Mind, Reader, Target
+
+
+class ModelPool(Protocol):
+    """Loads models and readers, and keeps them for the next trial."""
+
+    def get(self, model: Model) -> Target:
+        """Return the loaded model."""
+        ...
+
+    def reader(self, spec: ReaderSpec) -> Reader:
+        """Return the loaded reader."""
+        ...
+
+
+def placebo_of(planned: PlannedTrial, resolved: ResolvedScenario) -> TargetSpec | None:
+    """Return the target whose activations are read instead of the trial's own, if any is.
+
+    Chosen by the trial's seed among all targets that may stand in, whether the run audits them or
+    not; one that is added to the scenario later takes a trial over only where it is chosen.
+    """
+    if planned.tool_set.null_readout != "placebo":
+        return None
+    there = stand_ins(planned.target, resolved.targets)
+    return min(there, key=lambda one: derive_seed(planned.seed, "placebo", one.id), default=None)
+
+
+def load_subject(
+    planned: PlannedTrial, resolved: ResolvedScenario, *, pool: ModelPool, corpus: Corpus | None
+) -> Subject:
+    """Load what a trial needs.
+
+    In a placebo row the mind is another target as a whole, with its weights and its system prompt.
+    It reads the conversations that the tools hold with the real target, and is asked and steered
+    in its place by tools that work on the mind. Target, baseline and the reader are the real ones.
+
+    Raises:
+        UsageError: When something cannot be loaded, or a placebo has no other target.
+    """
+    target = pool.get(planned.target.model)
+    baseline = None if planned.target.baseline is None else pool.get(planned.target.baseline)
+    spec = resolved.readers.get(planned.key.tool_set)
+    mind = target
+    if spec is not None and planned.tool_set.null_readout == "placebo":
+        other = placebo_of(planned, resolved)
+        if other is None:
+            raise UsageError(
+                f"target {planned.target.id!r} has no other target to take a placebo's readings of"
+            )
+        mind = pool.get(other.model)
+    return Subject(
+        target=target,
+        baseline=baseline,
+        corpus=corpus,
+        reader=None if spec is None else _reader(spec, planned, pool),
+        mind=_mind(mind),
+        baseline_mind=None if baseline is None else _mind(baseline),
+    )
+
+
+def _reader(spec: ReaderSpec, planned: PlannedTrial, pool: ModelPool) -> Reader:
+    from auditor.target.readers import with_null
+
+    return with_null(pool.reader(spec), planned.tool_set.null_readout)
+
+
+def _mind(target: Target) -> Mind | None:
+    # A model that is asked over the network has no activations to offer.
+    return cast(Mind, target) if "activations" in target.capabilities else None

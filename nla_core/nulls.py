@@ -5,8 +5,6 @@ A null that wins as often as the real row means that the real row shows nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from random import Random
 from typing import Protocol
 
 import torch
@@ -119,50 +117,6 @@ class RandomVectorReader:
         real = self._inner.reconstruct(texts, layer=layer)
         rows = [random_like(real[i : i + 1], seed=derive_seed(0, t)) for i, t in enumerate(texts)]
         return torch.cat(rows) if rows else real
-
-
-class ShuffledReader:
-    """Gives every activation the readings of another one of the same call."""
-
-    def __init__(self, inner: Reads) -> None:
-        """Wrap a reader."""
-        self._inner = inner
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Those of the wrapped reader."""
-        return self._inner.layers
-
-    def read(
-        self,
-        activations: Tensor,
-        *,
-        layer: int,
-        samples: int,
-        temperature: float,
-        seeds: Sequence[int],
-        contexts: Sequence[str],
-    ) -> list[Reading]:
-        """Explain, and deal the explanations to other activations; a lone one keeps its own."""
-        found = self._inner.read(
-            activations, layer=layer, samples=samples, temperature=temperature, seeds=seeds,
-            contexts=contexts,
-        )  # fmt: skip
-        n = len(activations)
-        order = list(range(n))
-        Random(derive_seed(0, "shuffle", *seeds)).shuffle(order)
-        dealt = list(found)
-        for place, row in enumerate(order):
-            source = order[(place + 1) % n]
-            for sample in range(samples):
-                taken = found[source * samples + sample]
-                explanation = replace(taken.explanation, vector=row)
-                dealt[row * samples + sample] = replace(taken, explanation=explanation)
-        return dealt
-
-    def reconstruct(self, texts: Sequence[str], *, layer: int) -> Tensor:
-        """Return the direction of the next text of the call for each."""
-        return self._inner.reconstruct(texts, layer=layer).roll(1, 0)
 
 
 class TextOnlyReader:

@@ -43,6 +43,7 @@ def load_subject(
     In a placebo row the mind is another target as a whole, with its weights and its system prompt.
     It reads the conversations that the tools hold with the real target, and is asked and steered
     in its place by tools that work on the mind. Target, baseline and the reader are the real ones.
+    In a shuffled row the minds of target and baseline are dealt out at random, text by text.
 
     Raises:
         UsageError: When something cannot be loaded, or a placebo has no other target.
@@ -58,13 +59,32 @@ def load_subject(
                 f"target {planned.target.id!r} has no other target to take a placebo's readings of"
             )
         mind = pool.get(other.model)
+    own, clean = _mind(mind), None if baseline is None else _mind(baseline)
+    if spec is not None and planned.tool_set.null_readout == "shuffled":
+        own, clean = _shuffled(own, clean, planned)
     return Subject(
         target=target,
         baseline=baseline,
         corpus=corpus,
         reader=None if spec is None else _reader(spec, planned, pool),
-        mind=_mind(mind),
-        baseline_mind=None if baseline is None else _mind(baseline),
+        mind=own,
+        baseline_mind=clean,
+    )
+
+
+def _shuffled(
+    own: Mind | None, clean: Mind | None, planned: PlannedTrial
+) -> tuple[Mind | None, Mind | None]:
+    from auditor.target.mixed import MixedMind
+
+    if own is None or clean is None:
+        raise UsageError(
+            f"target {planned.target.id!r} has no baseline in this process to shuffle readings with"
+        )
+    seed = derive_seed(planned.seed, "shuffled")
+    return (
+        MixedMind(own, clean, seed=seed),
+        MixedMind(own, clean, seed=seed, other_side=True),
     )
 
 

@@ -191,19 +191,22 @@ def _differ(other: TargetSpec, target: TargetSpec) -> bool:
 def check_placebos(
     document: Document, written: Mapping[str, Any], targets: Sequence[TargetSpec]
 ) -> list[Mistake]:
-    """Every target of a placebo row has another one to take its readings of."""
-    rows = [
-        name
+    """Check that every target of a placebo row has a stand-in, and of a shuffled one a baseline."""
+    lonely = {
+        "placebo": [target.id for target in targets if not stand_ins(target, targets)],
+        "shuffled": [target.id for target in targets if target.baseline is None],
+    }
+    whats = {
+        "placebo": "has no other target to take a placebo's readings of; add a target of another "
+        "motive or group with the same baseline, or delete the tool set",
+        "shuffled": "has no baseline to shuffle its readings with; add one, or delete the tool set",
+    }
+    return [
+        document.mistake(
+            ("tool_sets", name, "null_readout"), f"{_listed(lonely[null])} {whats[null]}"
+        )
         for name, data in written.items()
-        if isinstance(data, dict) and data.get("null_readout") == "placebo"
+        if isinstance(data, dict)
+        and isinstance(null := data.get("null_readout"), str)
+        and lonely.get(null)
     ]
-    if not rows:
-        return []
-    lonely = [target.id for target in targets if not stand_ins(target, targets)]
-    if not lonely:
-        return []
-    what = (
-        f"{_listed(lonely)} has no other target to take a placebo's readings of; add a target of "
-        "another motive or group with the same baseline, or delete the tool set"
-    )
-    return [document.mistake(("tool_sets", name, "null_readout"), what) for name in rows]

@@ -167,10 +167,14 @@ is taken out of it differs:
 | none | the target | the activations | their explanations |
 | `placebo` | another target | the activations | their explanations |
 | `random_vectors` | the target | random directions of the same norms | their explanations |
-| `shuffled` | the target | the activations | the explanation of another one of the same call |
+| `shuffled` | target or baseline, by a coin for each text | the activations | their explanations |
 | `text_only` | the target | nothing | the last words of the text that was read |
 
-Of the last three, `nla_core.nulls` says how explanations of the auditor's own are verified.
+In a shuffled row target and baseline are read in each other's place for half of the texts: what
+is read recurs as it would, and only whose it is is lost. (Readings that are shuffled among the
+tokens of one model are no null for an auditor that goes by what recurs: they recur all the same.)
+For `random_vectors` and `text_only`, `nla_core.nulls` says how explanations of the auditor's own
+are verified.
 
 A placebo row swaps one thing, the mind that tools look into: it is another target as a whole, its
 weights and its system prompt. The conversations that it reads are those of the real target; chat,

@@ -81,15 +81,13 @@ class ReaderPool:
 def with_null(reader: Reader, null: NullReadout | None) -> Reader:
     """Return what a row reads with: the reader, or what takes its place.
 
-    A placebo reads with the reader itself: it is the mind that is another one.
+    A placebo and shuffled minds are read with the reader itself: the minds are other ones.
     """
-    from nla_core.nulls import RandomVectorReader, ShuffledReader, TextOnlyReader
+    from nla_core.nulls import RandomVectorReader, TextOnlyReader
 
     match null:
         case "random_vectors":
             return RandomVectorReader(reader)
-        case "shuffled":
-            return ShuffledReader(reader)
         case "text_only":
             return TextOnlyReader(reader)
         case _:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nla_core.fidelity import Fidelity
-from nla_core.nulls import RandomVectorReader, ShuffledReader, TextOnlyReader
+from nla_core.nulls import RandomVectorReader, TextOnlyReader
 from nla_core.pair import Reading
 from nla_core.verbalizer import Explanation
 
@@ -76,15 +76,6 @@ def test_random_vectors_repeat_with_the_seeds() -> None:
     assert torch.equal(first.seen[0], second.seen[0])
 
 
-def test_shuffled_readings_are_all_of_other_activations_and_stay_in_place() -> None:
-    own, dealt = read(Naming()), read(ShuffledReader(Naming()))
-    assert [r.explanation.vector for r in dealt] == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert [r.explanation.sample for r in dealt] == [0, 1] * 4
-    texts, others = ([r.explanation.text for r in found] for found in (own, dealt))
-    assert sorted(map(str, texts)) == sorted(map(str, others))
-    assert all(mine != other for mine, other in zip(texts, others, strict=True))
-
-
 def test_text_only_shows_the_context_and_scores_nothing() -> None:
     inner = Naming()
     found = read(TextOnlyReader(inner, words=2), samples=1)
@@ -102,13 +93,6 @@ def test_reconstructions_are_random_but_repeat_for_a_text(null: Any) -> None:
     assert reader.reconstruct([], layer=2).shape == (0, 3)
 
 
-def test_a_shuffled_reconstruction_is_of_another_text() -> None:
-    inner = Naming()
-    plain = inner.reconstruct(["a", "bb", "ccc"], layer=2)
-    dealt = ShuffledReader(inner).reconstruct(["a", "bb", "ccc"], layer=2)
-    assert torch.equal(dealt, plain[[2, 0, 1]])
-
-
-@pytest.mark.parametrize("null", [RandomVectorReader, ShuffledReader, TextOnlyReader])
+@pytest.mark.parametrize("null", [RandomVectorReader, TextOnlyReader])
 def test_nulls_have_the_layers_of_what_they_stand_in_for(null: Any) -> None:
     assert null(Naming()).layers == (2,)

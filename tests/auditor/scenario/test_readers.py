@@ -375,6 +375,16 @@ def test_a_placebo_row_whose_target_stands_alone_is_refused(
     assert found.line == lines(text, "placebo")
 
 
+def test_a_shuffled_row_needs_a_baseline_to_shuffle_with(
+    mistake: Callable[[str], Mistake],
+) -> None:
+    head = HEAD.replace("baseline: {path: base}\n", "")
+    text = head + ONE + "tool_sets:\n  s: {tools: [mindread], null_readout: shuffled}\n"
+    found = mistake(text)
+    assert "has no baseline to shuffle its readings with" in found.what
+    assert found.line == lines(text, "shuffled")
+
+
 def test_faulty_tools_are_not_held_against_the_reader(
     mistakes: Callable[[str], list[Mistake]],
 ) -> None:

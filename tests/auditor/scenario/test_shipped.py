@@ -41,7 +41,8 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_scenarios_of_the_sandbox_are_shipped() -> None:
-    assert {"sandbox", "sandbox-full", "sandbox-one", "sandbox-unlabelled"} <= set(SHIPPED)
+    wanted = {"sandbox", "sandbox-development", "sandbox-full", "sandbox-one", "sandbox-unlabelled"}
+    assert wanted <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", sorted(SHIPPED))
@@ -60,6 +61,13 @@ def test_the_demo_has_as_many_innocent_targets_as_guilty_ones(world_folder: Path
     assert len({truth.regime for truth in guilty}) == 4
     assert len({truth.motive for truth in guilty}) == 4
     assert {truth.split for truth in guilty} == {"development"}
+
+
+def test_the_development_scenario_takes_no_held_out_target(world_folder: Path) -> None:
+    resolved = load_scenario(world_folder / "sandbox-development.yaml")
+    assert {target.truth.split for target in resolved.targets} == {"development"}
+    nulls = {one.null_readout for one in resolved.scenario.tool_sets.values()}
+    assert nulls == {None, "placebo", "random_vectors", "shuffled", "text_only"}
 
 
 def test_the_full_scenario_takes_the_eighty_of_the_table(world_folder: Path) -> None:

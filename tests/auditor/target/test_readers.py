@@ -118,11 +118,9 @@ def test_the_longest_explanation_is_that_of_the_description(spec: ReaderSpec) ->
 
 def test_nulls_take_the_readers_place(spec: ReaderSpec) -> None:
     real = ReaderPool().get(spec)
-    assert with_null(real, None) is with_null(real, "placebo") is real
+    for of_the_mind in (None, "placebo", "shuffled"):
+        assert with_null(real, of_the_mind) is real
     said = told(read(real))
-    shuffled = told(read(with_null(real, "shuffled")))
-    assert sorted(shuffled) == sorted(said)
-    assert all(a != b for a, b in zip(shuffled, said, strict=True))
     text_only = read(with_null(real, "text_only"))
     assert told(text_only) == [f"the words number {i} end here" for i in range(3)]
     assert {r.explanation.n_tokens for r in text_only} == {0}
@@ -131,9 +129,7 @@ def test_nulls_take_the_readers_place(spec: ReaderSpec) -> None:
     assert not torch.equal(
         random.reconstruct(["a", "b"], layer=2), real.reconstruct(["a", "b"], layer=2)
     )
-    assert {with_null(real, n).layers for n in ("shuffled", "text_only", "random_vectors")} == {
-        (2,)
-    }
+    assert {with_null(real, n).layers for n in ("text_only", "random_vectors")} == {(2,)}
 
 
 def test_a_reader_that_cannot_be_loaded_is_one_line_for_the_operator(

@@ -110,12 +110,16 @@ class Metrics:
         """Append one line."""
         if not self._active:
             return
-        row = {"step": step} | {
-            key: round(value, 6) if isinstance(value, float) else value
-            for key, value in values.items()
-        }
+        row = {"step": step} | {key: _plain(value) for key, value in values.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _plain(value: float | None) -> float | None:
+    """Round; what is not finite is unknown, and no JSON either."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(value, 6)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -99,3 +99,11 @@ def small(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     training = Training(Recipe.model_validate(fields_of(base)), out, say=lambda line: None)
     training.run(("harvest", "label"))
     return training
+
+
+@pytest.fixture(scope="session")
+def model(base: Path) -> Any:
+    """The random model, loaded by plain Transformers; read-only."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base).eval()

@@ -111,14 +111,15 @@ def test_truncation_reaches_every_length() -> None:
     assert lengths == {1, 2, 3, 4}
 
 
-@given(st.lists(st.tuples(st.floats(-9, 0), st.floats(-9, 0)), min_size=1, max_size=9))
-def test_the_estimate_of_the_divergence_is_never_negative_and_zero_only_at_equality(
-    pairs: list[tuple[float, float]],
+@given(st.floats(-9, 0), st.floats(-9, 0))
+def test_the_estimate_of_the_divergence_is_never_negative_and_zero_at_equality(
+    own: float, anchor: float
 ) -> None:
-    own, anchor = torch.tensor(pairs, dtype=torch.float64).T
-    found = _k3(own, anchor)
-    assert bool((found >= -1e-12).all())
-    assert bool(((found < 1e-9) == ((own - anchor).abs() < 1e-4)).all() or bool((found < 1).any()))
+    first, second = torch.tensor([own, anchor], dtype=torch.float64)
+    assert float(_k3(first, second)) >= -1e-12
+    assert float(_k3(first, first)) == 0
+    if abs(own - anchor) > 0.01:
+        assert float(_k3(first, second)) > 1e-6
 
 
 def test_the_mean_of_the_estimate_under_the_policy_is_the_divergence() -> None:

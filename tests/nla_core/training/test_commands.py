@@ -1,0 +1,151 @@
+"""Whole trainings through the command line: killed, in two processes, and to the card."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nla_core.card import Card
+from nla_core.pair import load_pair
+from nla_core.training.__main__ import main
+from nla_core.training.dataset import Dataset
+from nla_core.training.progress import read_metrics
+
+ROOT = Path(__file__).parents[3]
+TINY = ROOT / "scenarios" / "sandbox" / "nla" / "tiny.yaml"
+COMMAND = [sys.executable, "-m", "nla_core.training"]
+Write = Callable[[dict[str, Any]], Path]
+
+# Other work on the machine may make each of these many times slower.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def curve(folder: Path, name: str = "metrics") -> list[dict[str, Any]]:
+    rows = read_metrics(folder / f"{name}.jsonl")
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def same(found: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance: float) -> None:
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for after, before in zip(found, expected, strict=True):
+        assert after == pytest.approx(before, abs=tolerance, nan_ok=True)
+
+
+def kill_when(arguments: list[str], metrics: Path, step: int) -> None:
+    """Start a training and kill it once it has logged a step."""
+    with subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=environment()) as process:
+        while not any(row["step"] >= step for row in read_metrics(metrics)):
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_training_killed_twice_ends_as_an_unbroken_one(
+    small: Any, fields: dict[str, Any], written: Write, tmp_path: Path
+) -> None:
+    fields["warm_start"]["av"] |= {"steps": 150, "save_every": 10}
+    fields["reinforce"]["schedule"] |= {"steps": 24, "save_every": 5}
+    recipe = str(written(fields))
+    stages = [argument for stage in ("warm-av", "warm-ar", "reinforce") for argument in ("--stage", stage)]  # fmt: skip
+    folders = {}
+    for name in ("unbroken", "killed"):
+        folders[name] = tmp_path / name
+        copytree(small.activations, folders[name] / "activations")
+    unbroken, killed = folders["unbroken"], folders["killed"]
+    assert main([recipe, "--out", str(unbroken), *stages]) == 0
+
+    arguments = [recipe, "--out", str(killed), *stages]
+    kill_when(arguments, killed / "warm-av" / "metrics.jsonl", step=15)
+    assert not (killed / "warm-av" / "done.json").exists()
+    with (killed / "warm-av" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "lo')
+    kill_when(arguments, killed / "reinforce" / "metrics.jsonl", step=7)
+    assert not (killed / "reinforce" / "done.json").exists()
+    assert main(arguments) == 0
+
+    for stage in ("warm-av", "warm-ar", "reinforce"):
+        same(curve(killed / stage), curve(unbroken / stage), 1e-5)
+        assert not (killed / stage / "progress.safetensors").exists()
+    same(curve(killed / "reinforce", "evaluations"), curve(unbroken / "reinforce", "evaluations"), 1e-4)  # fmt: skip
+    for part in ("warm-av/av", "warm-ar/ar", "reinforce/av", "reinforce/ar"):
+        found, expected = (load_file(folder / part / "model.safetensors") for folder in (killed, unbroken))  # fmt: skip
+        assert found.keys() == expected.keys()
+        assert all(torch.allclose(found[key], expected[key], atol=1e-5) for key in expected)
+    # Nothing is left to do.
+    before = (killed / "reinforce" / "done.json").stat().st_mtime_ns
+    assert main(arguments) == 0
+    assert (killed / "reinforce" / "done.json").stat().st_mtime_ns == before
+
+
+def test_two_processes_compute_what_one_does(
+    fields: dict[str, Any], written: Write, tmp_path: Path
+) -> None:
+    recipe, one, two = str(written(fields)), tmp_path / "one", tmp_path / "two"
+    assert main([recipe, "--out", str(one)]) == 0
+    # `accelerate launch` starts several processes on accelerators only; on CPUs this does.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]  # fmt: skip
+    done = subprocess.run(
+        [*launch, "-m", "nla_core.training", recipe, "--out", str(two)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("harvest: base-00000.parquet") == 1
+    for stage in ("warm-av", "warm-ar"):
+        found, expected = curve(two / stage), curve(one / stage)
+        # The first step has seen no update: both are the same mean over the same tokens.
+        same(found[:1], expected[:1], 1e-4)
+        same(found, expected, 5e-3)
+    assert [row["step"] for row in curve(two / "reinforce")] == [1, 2, 3]
+    assert [row["step"] for row in curve(two / "reinforce", "evaluations")] == [0, 3]
+    card = Card.read(two / "pair")
+    assert card.rows == Card.read(one / "pair").rows
+    load_pair(two / "pair" / "av", two / "pair" / "ar")
+    for path in sorted((one / "activations").glob("*.parquet")):
+        assert (two / "activations" / path.name).read_bytes() == path.read_bytes()
+    assert not list(two.rglob("*.part"))
+
+
+def test_a_tiny_training_explains_better_than_its_nulls(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, str(TINY), "--out", str(tmp_path)],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    card = Card.read(tmp_path / "pair")
+    assert card.verify_hashes(tmp_path / "pair") == []
+    assert card.fve_rl is not None
+    extra = card.model_extra or {}
+    for null in (card.shuffled_fve, card.random_vector_fve, card.copied_context_fve, extra["random_prediction_fve"]):  # fmt: skip
+        assert card.fve_rl > null + 0.2
+    assert card.failed_explanations is not None
+    assert card.failed_explanations < 0.2
+    assert card.claims["place"]["precision"] > 0.5  # type: ignore[operator]
+    assert card.shuffled_label_gap is not None
+    assert [step for step, _ in card.fve_by_step] == [0, 8]
+    assert card.rows["evaluated"] == 240
+    assert str(tmp_path) not in json.dumps(card.recipe)
+    assert str(ROOT) not in json.dumps(card.recipe)
+
+    pair = load_pair(tmp_path / "pair" / "av", tmp_path / "pair" / "ar")
+    assert pair.baseline is not None
+    assert pair.layer == 2
+    vectors = Dataset.of(tmp_path / "activations", "heldout").rows(0, 20).vectors
+    readings = pair.read(vectors)
+    said = [reading for reading in readings if reading.fidelity.score is not None]
+    assert len(said) > 10
+    load_pair(tmp_path / "pair" / "av_warm", tmp_path / "pair" / "ar_warm")

@@ -1,0 +1,1 @@
+"""What the tools that read activations share: texts, places, readings, claims, statistics."""

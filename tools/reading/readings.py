@@ -1,0 +1,284 @@
+"""Readings of chosen tokens, and how they look in a result."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from nla_core.seeds import derive_seed
+from tools.protocols import ToolContext, ToolError
+from tools.reading.passages import Passage, mind, reader
+from tools.reading.places import Chosen, Scores, choose, parse_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nla_core.pair import Reading, Verdict
+
+Whose = Literal["target", "baseline", "difference"]
+
+VERDICTS: "dict[Verdict, str]" = {
+    "carries": "better than all nulls",
+    "random": "indistinguishable from a random vector",
+    "mean": "no better than the average activation",
+    "shuffled": "no better than another place's explanation",
+    "context": "no better than a copy of the text",
+    "unscored": "not scored",
+}
+"""What each verdict of `nla_core.pair.verdict_of` is called."""
+PROBLEMS = {
+    "no_explanation": "the verbalizer gave no explanation",
+    "empty_explanation": "the explanation is empty",
+    "zero_activation": "the activation has no direction",
+    "not_finite": "the activation is not finite",
+    "too_long": "the explanation is too long for the reconstructor",
+}
+"""What each problem of a fidelity is called."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """One reading of one token."""
+
+    passage: Passage
+    position: int
+    whose: Whose
+    reading: "Reading"
+
+    @property
+    def text(self) -> str | None:
+        """The explanation; None when the verbalizer gave none."""
+        return self.reading.explanation.text
+
+    @property
+    def layer(self) -> int:
+        """Decoder block that the activation comes from."""
+        off = self.reading.off_layer
+        return self.reading.layer if off is None else off
+
+    def item(self) -> dict[str, Any]:
+        """Return the reading as an item of a result; None is unknown."""
+        found = self.reading.fidelity.score
+        return {
+            "kind": "reading",
+            "text": self.passage.index,
+            "position": self.position,
+            "before": self.passage.before(self.position),
+            "token": self.passage.tokens[self.position],
+            "whose": self.whose,
+            "sample": self.reading.explanation.sample,
+            "explanation": self.text,
+            "cosine": None if found is None else rounded(found.cosine),
+            "fve": None if found is None else rounded(found.fve),
+            "verdict": verdict_words(self.reading),
+            "layer": self.layer,
+            "off_layer": self.reading.off_layer is not None,
+        }
+
+
+def verdict_words(reading: "Reading") -> str:
+    """Say what a reading is worth beside its nulls."""
+    problem = PROBLEMS.get(reading.fidelity.problem or "")
+    said = VERDICTS[reading.verdict]
+    if problem is None:
+        return said
+    return f"{said}: {problem}" if reading.verdict == "unscored" else f"{said}; {problem}"
+
+
+def rounded(value: float | None) -> float | None:
+    """Keep four significant digits; what is unknown or not finite is None."""
+    return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """Where and how to read; checked."""
+
+    positions: str | None
+    span: str | None
+    layers: tuple[int, ...]
+    samples: int
+    temperature: float
+    strength: float
+    most: int
+    """Places read in all, each of them with all samples and layers."""
+
+
+def check_how(
+    ctx: ToolContext,
+    *,
+    positions: str | None,
+    span: str | None,
+    layers: Sequence[int] | None,
+    samples: int,
+    temperature: float,
+    strength: float,
+    max_readings: int,
+    by_score: bool = False,
+) -> How:
+    """Check what can be checked before anything is spent.
+
+    Args:
+        ctx: Of the call.
+        positions: See `tools.reading.places.parse_positions`.
+        span: Words that tokens must lie in.
+        layers: Decoder blocks; None is all that the reader was made for.
+        samples: Explanations of each token and layer.
+        temperature: Of the explanations.
+        strength: Of the difference.
+        max_readings: Most explanations.
+        by_score: Whether places may be chosen by what their readings are worth.
+
+    Raises:
+        ToolError: When there is nothing to read with, or the arguments mean nothing together.
+    """
+    known = reader(ctx).layers
+    mind(ctx)
+    if positions is not None:
+        policies = parse_positions(positions)
+        scored = next((one.name for one in policies if one.name in ("worst", "best")), None)
+        if scored is not None and not by_score:
+            raise ToolError(f"{scored}:K is for nla_explain: send random:K or divergent:K")
+        if any(one.name == "divergent" for one in policies):
+            mind(ctx, "baseline")
+    if samples > 1 and temperature == 0:
+        raise ToolError("at temperature 0 all samples are the same: send samples 1")
+    wanted = tuple(dict.fromkeys(known if layers is None else layers))
+    each = samples * len(wanted)
+    if each > max_readings:
+        raise ToolError(f"one token takes {each} readings: send max_readings of at least {each}")
+    return How(
+        positions=positions,
+        span=span,
+        layers=wanted,
+        samples=samples,
+        temperature=temperature,
+        strength=strength,
+        most=max_readings // each,
+    )
+
+
+def read_chosen(
+    ctx: ToolContext, passages: Sequence[Passage], how: How, *, whose: Whose
+) -> list[Read]:
+    """Choose the places of each text and read them.
+
+    Raises:
+        ToolError: When there is nothing to read, or a model that is needed is not there.
+    """
+    chosen = choose(
+        ctx,
+        passages,
+        positions=how.positions,
+        span=how.span,
+        most=how.most,
+        scores=_scores(ctx, passages, how, whose),
+    )
+    return read(ctx, passages, chosen, how, whose=whose)
+
+
+def activations(
+    ctx: ToolContext,
+    passages: Sequence[Passage],
+    positions: Chosen,
+    *,
+    whose: Whose,
+    layer: int,
+    strength: float,
+) -> list["Tensor"]:
+    """Return activations `[n_positions, d_model]` by text.
+
+    `difference` is baseline + strength x (target - baseline), see
+    `nla_core.contrast.Contrast.amplified`.
+
+    Raises:
+        ToolError: When a model that is needed is not there, or the layer does not exist.
+    """
+    sources = [passage.source for passage in passages]
+
+    def captured(name: Literal["target", "baseline"]) -> list["Tensor"]:
+        return mind(ctx, name).activations(sources, layer=layer, positions=positions)
+
+    if whose != "difference":
+        return captured(whose)
+    from nla_core.contrast import Contrast
+
+    return [
+        Contrast(ours, theirs).amplified(strength)
+        for ours, theirs in zip(captured("target"), captured("baseline"), strict=True)
+    ]
+
+
+def read(
+    ctx: ToolContext, passages: Sequence[Passage], positions: Chosen, how: How, *, whose: Whose
+) -> list[Read]:
+    """Explain activations at the chosen tokens, text by text, and count what it costs.
+
+    The seed of a reading depends on the text, the token and the layer alone, so that the same
+    place is read with the same random numbers in target and baseline.
+
+    Raises:
+        ToolError: When a model that is needed is not there, or a layer does not exist.
+    """
+    import torch
+
+    places = [(p, at) for p, chosen in zip(passages, positions, strict=True) for at in chosen]
+    found: list[Read] = []
+    for layer in how.layers if places else ():
+        vectors = activations(
+            ctx, passages, positions, whose=whose, layer=layer, strength=how.strength
+        )
+        readings = reader(ctx).read(
+            torch.cat(vectors),
+            layer=layer,
+            samples=how.samples,
+            temperature=how.temperature,
+            seeds=[derive_seed(ctx.seed, "read", layer, p.index, at) for p, at in places],
+            contexts=[p.context(at) for p, at in places],
+        )
+        for reading in readings:
+            passage, at = places[reading.explanation.vector]
+            found.append(Read(passage=passage, position=at, whose=whose, reading=reading))
+    ctx.usage.reader_tokens += sum(one.reading.explanation.n_tokens or 0 for one in found)
+    return found
+
+
+def _scores(ctx: ToolContext, passages: Sequence[Passage], how: How, whose: Whose) -> Scores:
+    """Return what tells the worth of candidates: one reading each, its FVE or else its cosine."""
+    once = replace(how, layers=how.layers[:1], samples=1)
+
+    def scores(positions: Sequence[Sequence[int]]) -> list[list[float | None]]:
+        found = read(ctx, passages, [list(at) for at in positions], once, whose=whose)
+        worth: dict[tuple[int, int], float | None] = {}
+        for one in found:
+            score = one.reading.fidelity.score
+            value = None if score is None else score.cosine if score.fve is None else score.fve
+            worth[one.passage.index, one.position] = value
+        return [
+            [worth[passage.index, at] for at in chosen]
+            for passage, chosen in zip(passages, positions, strict=True)
+        ]
+
+    return scores
+
+
+def describe(found: Sequence[Read]) -> str:
+    """Summarise readings in one line: how many, and what they are worth."""
+    counts = Counter(one.reading.verdict for one in found)
+    parts = [f"{n} {VERDICTS[name]}" for name in VERDICTS if (n := counts.get(name))]
+    parts += [
+        f"layer {layer} has no pair of its own and was read with that of layer {own}"
+        for layer, own in sorted({(one.layer, one.reading.layer) for one in found})
+        if layer != own
+    ]
+    return f"{len(found)} readings: {'; '.join(parts)}" if found else "no readings"
+
+
+def cost(ctx: ToolContext) -> str:
+    """Say what the call has spent so far."""
+    usage = ctx.usage
+    return (
+        f"cost: {usage.target_tokens} target, {usage.baseline_tokens} baseline and "
+        f"{usage.reader_tokens} reader tokens"
+    )

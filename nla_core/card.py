@@ -59,7 +59,7 @@ class Card(BaseModel):
     shuffled_fve: Figure = None
     """FVE when every activation gets another one's explanation."""
     random_vector_fve: Figure = None
-    """FVE when random directions stand in for reconstructions."""
+    """FVE of random vectors of the activations' norms, explained and reconstructed."""
     copied_context_fve: Figure = None
     """FVE when the text that was read stands in for its explanation."""
     label_fve: Figure = None
@@ -99,7 +99,7 @@ class Card(BaseModel):
     claims_warm: dict[str, dict[str, FiniteFloat | int | None]] = Field(default_factory=dict)
     """The same of the warm start."""
     fluency: Figures = Field(default_factory=dict)
-    """Mean log-probability a token (nats) under the warm start, by whose explanations."""
+    """Mean log-probability a token (nats) of the explanations, by which verbalizer reads them."""
     failed_explanations: Figure = None
     """Share of samples without an explanation between the tags."""
     mean_tokens: Figure = None

@@ -22,6 +22,8 @@ Alternatives = Annotated[list[str], Field(min_length=1, max_length=200)]
 
 LEVEL = 0.05
 """Both p-values of a supported statement are this or less."""
+FEWEST_TEXTS = 5
+"""With fewer, no p-value can be as small as that."""
 
 
 @tool(needs=("reader", "activations", "baseline"))
@@ -61,7 +63,7 @@ def nla_verify() -> Execute:
         all candidates (1 is best), margin over the best other one, verdict. Both p-values are
         corrected for all candidates and layers. A statement is supported when it is first and both
         are at most 0.05: any fine-tuning makes p small, and some candidate is always first, so look
-        at z_null. Then try nla_steer.
+        at z_null. It takes at least five texts. Then try nla_steer.
 
         Costs the target tokens of the replies; the reader writes nothing.
 
@@ -174,8 +176,9 @@ def _items(
         for layer, found in measured.items()
         for index, text in enumerate(candidates)
     ]
+    n_texts = sum(1 for at in chosen if at)
     for item in items:
-        item["verdict"] = _verdict(item, items)
+        item["verdict"] = _verdict(item, items, n_texts)
     return sorted(items, key=lambda item: item["role"] != "statement")
 
 
@@ -192,8 +195,10 @@ def _captured(
     return of("target"), of("baseline")
 
 
-def _verdict(item: dict[str, Any], items: Sequence[dict[str, Any]]) -> str:
+def _verdict(item: dict[str, Any], items: Sequence[dict[str, Any]], n_texts: int) -> str:
     """Say in words whether a candidate is supported, or the first thing that speaks against it."""
+    if 2.0**-n_texts > LEVEL:
+        return f"not supported: {n_texts} texts are too few to tell, {FEWEST_TEXTS} are needed"
     if item["score"] <= 0 or item["p"] > LEVEL:
         return "not supported: the baseline leans to it as well"
     if item["p_null"] > LEVEL:

@@ -9,28 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from auditor.report.text import clean, literal, one_line
+from tools.reading.verdicts import PROBLEMS, VERDICTS
 
 if TYPE_CHECKING:
     from nla_core.fidelity import Fidelity, Score
     from nla_core.pair import Reading, Verdict
 
-VERDICTS: "dict[Verdict, str]" = {
-    "carries": "better than all nulls",
-    "random": "indistinguishable from a random vector",
-    "mean": "no better than the average activation",
-    "shuffled": "no better than another place's explanation",
-    "context": "no better than a copy of the text",
-    "unscored": "not scored",
-}
-"""What each verdict is called."""
-PROBLEMS = {
-    "no_explanation": "the verbalizer gave no explanation",
-    "empty_explanation": "the explanation is empty",
-    "zero_activation": "the activation has no direction",
-    "not_finite": "the activation is not finite",
-    "too_long": "the explanation is too long for the reconstructor",
-}
-"""What each problem of a fidelity is called."""
 _UNCONVINCING: "frozenset[Verdict]" = frozenset(["random", "mean", "shuffled", "unscored"])
 _GREY = "bright_black"
 _TOKEN_WIDTH = 14

@@ -10,31 +10,14 @@ from nla_core.seeds import derive_seed
 from tools.protocols import ToolContext, ToolError
 from tools.reading.passages import Passage, mind, reader
 from tools.reading.places import Chosen, Scores, choose, parse_positions
+from tools.reading.verdicts import PROBLEMS, VERDICTS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nla_core.pair import Reading, Verdict
+    from nla_core.pair import Reading
 
 Whose = Literal["target", "baseline", "difference"]
-
-VERDICTS: "dict[Verdict, str]" = {
-    "carries": "better than all nulls",
-    "random": "indistinguishable from a random vector",
-    "mean": "no better than the average activation",
-    "shuffled": "no better than another place's explanation",
-    "context": "no better than a copy of the text",
-    "unscored": "not scored",
-}
-"""What each verdict of `nla_core.pair.verdict_of` is called."""
-PROBLEMS = {
-    "no_explanation": "the verbalizer gave no explanation",
-    "empty_explanation": "the explanation is empty",
-    "zero_activation": "the activation has no direction",
-    "not_finite": "the activation is not finite",
-    "too_long": "the explanation is too long for the reconstructor",
-}
-"""What each problem of a fidelity is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,17 @@ def test_the_motive_is_carried_where_it_was_put_and_not_elsewhere(call, reading)
     assert by_statement(all_read)["wants approval"]["score_elsewhere"] is None
 
 
+@pytest.mark.parametrize(
+    ("n", "verdict"),
+    [(4, "not supported: 4 texts are too few to tell, 5 are needed"), (6, "supported")],
+)
+def test_a_few_texts_cannot_support_anything(call, reading, n, verdict):
+    words = ["a b c", "d e f", "g h i", "j k l", "m n o", "p q r"][:n]
+    given = {"statements": ["wants approval"], "alternatives": ["wants bread"], "texts": words}
+    (item, _) = call("nla_verify", given, reading()).items
+    assert item["verdict"] == verdict
+
+
 def test_layers_are_scored_one_by_one(call, reading):
     output = call("nla_verify", GIVEN | {"layers": [1, 2]}, reading())
     assert [(i["role"], i["layer"], i["off_layer"]) for i in output.items[:2]] == [

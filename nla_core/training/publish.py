@@ -40,6 +40,8 @@ def publish(training: "Training") -> Path:
     folder = training.out / PAIR
     shutil.rmtree(folder, ignore_errors=True)
     for name, source in _PARTS.items():
+        if name.endswith("_warm") and not training.recipe.reinforce.warm_start:
+            continue
         root = training.out if source.startswith("reinforce") else training.warm
         loader = Verbalizer if name.startswith("av") else Reconstructor
         if not (root / source).is_dir():
@@ -120,7 +122,9 @@ def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
     for key in ("model", "initial", "corpus"):
         settings[key] = _public(settings[key]) if settings[key] else None
     curve = read_metrics(training.out / "reinforce" / "evaluations.jsonl")
+    warmed = recipe.reinforce.warm_start
     control = training.warm / "control" / "done.json"
+    gap = json.loads(control.read_text())["gap"] if warmed and control.exists() else None
     return {
         "name": recipe.name,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,7 +136,7 @@ def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
         "recipe": settings,
         "fve_by_step": [(row["step"], row["fve"]) for row in curve],
         "fve_greedy_by_step": [(row["step"], row["fve_greedy"]) for row in curve],
-        "shuffled_label_gap": json.loads(control.read_text())["gap"] if control.exists() else None,
+        "shuffled_label_gap": gap,
         "rows": {
             name: len(Dataset.of(training.activations, name))
             for name in ("base", "av_sft", "ar_sft", "rl")

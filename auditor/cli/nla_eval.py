@@ -48,14 +48,14 @@ def evaluate(
     Without options the sandbox's pair is measured on the sandbox's held-out documents, drawn and
     captured anew: the figures of its card, to rounding.
     """
-    from auditor.cli.nla_inputs import refusals
+    from auditor.cli.nla_inputs import quiet, refusals
     from auditor.cli.output import print_json_line, results
     from nla_core.pair import load_pair
     from nla_core.training.config import load_recipe
     from nla_core.training.evaluate import evaluate_pair
     from nla_core.training.plugs import plug
 
-    _quiet(device)
+    quiet(device)
     with refusals():
         wanted = load_recipe(recipe or _sandbox_recipe())
         pair = load_pair(
@@ -89,16 +89,6 @@ def _sandbox_recipe() -> Path:
     return path
 
 
-def _quiet(device: str) -> None:
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
-
-
 def _held_out(recipe: Any, folder: Path | None, temporary: Path, device: str) -> "Dataset":
     from nla_core.training.dataset import Dataset
     from nla_core.training.run import Training
@@ -111,19 +101,13 @@ def _held_out(recipe: Any, folder: Path | None, temporary: Path, device: str) ->
 
 
 def _record(found: "Evaluation") -> dict[str, Any]:
-    from nla_core.training.publish import claim_figures
+    from nla_core.training.publish import claim_figures, worth_figures
 
     return {
         "rows": found.n,
         "fve": found.fve,
         "fve_greedy": found.fve_greedy,
-        "shuffled_fve": found.shuffled_fve,
-        "random_prediction_fve": found.random_prediction_fve,
-        "random_vector_fve": found.random_vector_fve,
-        "copied_context_fve": found.copied_context_fve,
-        "paraphrase_fve": dict(found.rewritten),
-        "failed_explanations": found.failed,
-        "mean_tokens": found.mean_tokens,
+        **worth_figures(found),
         **claim_figures(found.grades, ""),
         **claim_figures(found.grades_greedy, "_greedy"),
     }

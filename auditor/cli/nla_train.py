@@ -36,7 +36,7 @@ def train(
     Run it again to go on after a kill: what is on disk is not made again. On several processes,
     run `accelerate launch -m nla_core.training` with the same arguments.
     """
-    from auditor.cli.nla_inputs import refusals
+    from auditor.cli.nla_inputs import quiet, refusals
     from auditor.cli.output import messages, print_json_line
     from nla_core.training.config import load_recipe
     from nla_core.training.run import STAGES, Training
@@ -44,10 +44,7 @@ def train(
     unknown = set(stage or ()) - set(STAGES)
     if unknown:
         raise UsageError(f"no stage {sorted(unknown)[0]!r}; there are {', '.join(STAGES)}")
-    if device == "cpu":
-        import torch
-
-        torch.set_num_threads(1)
+    quiet(device)
     with refusals():
         training = Training(
             load_recipe(recipe),

@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (RecipeError, SidecarError, PromptTooLongError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command to go on", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -61,7 +61,8 @@ def _feature(line: str) -> str:
     bold = _LEADING_BOLD.match(text)
     if bold is not None:
         text = bold.group(1) + text[bold.end() :]
-    return text.strip().strip("*_").strip()
+    # Marks and spaces may alternate at the ends.
+    return re.sub(r"^[\s*_]+|[\s*_]+$", "", text)
 
 
 class LanguageModelDescriber:

@@ -41,6 +41,7 @@ def test_features_come_back_without_their_markers(
 
 @given(st.text("-*•1a(iv).)_ \n<>/analysis\r", max_size=80))
 @example("<analysis>a</analysis>")
+@example("1) _ _1\n1")
 def test_any_reply_gives_features_or_nothing(text: str) -> None:
     for reply in (text, f"<analysis>{text}</analysis>"):
         found = parse_analysis(reply)

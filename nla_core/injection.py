@@ -1,6 +1,6 @@
 """Putting an activation into the verbalizer's prompt, in the place of one token's embedding."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,17 @@ def chat_ids(tokenizer: Any, message: str) -> list[int]:
     """
     turns = [{"role": "user", "content": message}]
     try:
-        found = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
+        return conversation_ids(tokenizer, turns, header=True)
     except ValueError as error:
         what = " ".join(str(error).split())
         raise SidecarError(f"the tokenizer cannot render a chat: {what[:200]}") from None
+
+
+def conversation_ids(
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], *, header: bool
+) -> list[int]:
+    """Tokenize turns in one step, with the header of the assistant's next one when asked for."""
+    found = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=header)
     # A BatchEncoding since Transformers 5, where iteration yields its keys.
     ids = found["input_ids"] if hasattr(found, "keys") else found
     return [int(i) for i in (ids[0] if ids and isinstance(ids[0], list) else ids)]

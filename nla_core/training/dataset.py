@@ -179,6 +179,10 @@ class Dataset:
             start += high - low
         return Rows(torch.cat(vectors) if vectors else torch.empty(0), columns)
 
+    def last(self, n: int) -> Rows:
+        """Return the last `n` rows, all of them when there are fewer."""
+        return self.rows(max(0, self._n - n), self._n)
+
     def batches(self, size: int) -> Iterator[Rows]:
         """Yield all rows once."""
         for start in range(0, self._n, size):

@@ -78,7 +78,7 @@ def evaluate_pair(
         fixed_reconstructor: The warm start's: what it cannot read is private to the pair.
         seed: Of samples, shuffles and random vectors.
     """
-    rows = held_out.rows(max(0, len(held_out) - config.rows), len(held_out))
+    rows = held_out.last(config.rows)
     vectors = rows.vectors
     baseline = Baseline.from_activations(vectors, mse_scale=reconstructor.sidecar.mse_scale)
 

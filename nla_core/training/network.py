@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nla_core.injection import scaled
+from nla_core.injection import conversation_ids, scaled
 from nla_core.verbalizer import Verbalizer
 
 
@@ -81,15 +81,11 @@ def response_ids(
         ValueError: When the template writes the prompt otherwise once there is a response.
     """
     turns = [{"role": "user", "content": message}]
-    before = _chat(tokenizer, turns, prompt=True)
-    whole = _chat(tokenizer, [*turns, {"role": "assistant", "content": response}], prompt=False)
+    before = conversation_ids(tokenizer, turns, header=True)
+    answered = [*turns, {"role": "assistant", "content": response}]
+    whole = conversation_ids(tokenizer, answered, header=False)
     if whole[: len(before)] != before:
         raise ValueError("the chat template changes the prompt when a response follows it")
     ids = whole[len(before) :]
     end = next((i for i, token in enumerate(ids) if token in stop_ids), None)
     return ids if end is None else ids[: end + 1]
-
-
-def _chat(tokenizer: Any, turns: list[dict[str, str]], *, prompt: bool) -> list[int]:
-    found = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=prompt)
-    return list(found["input_ids"] if hasattr(found, "keys") else found)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from nla_core.injection import conversation_ids
 from nla_core.training.config import RecipeError
 
 Split = Literal["train", "held_out"]
@@ -124,8 +125,7 @@ class JsonlCorpus:
         try:
             found = json.loads(line)
             if "messages" in found:
-                ids = self._tokenizer.apply_chat_template(found["messages"], tokenize=True)
-                return list(ids["input_ids"] if hasattr(ids, "keys") else ids)
+                return conversation_ids(self._tokenizer, found["messages"], header=False)
             return list(self._tokenizer(found["text"])["input_ids"])
         except Exception as error:  # Chat templates raise errors of their own.
             why = " ".join(f"{type(error).__name__}: {error}".split())

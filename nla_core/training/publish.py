@@ -90,7 +90,7 @@ def _label_fve(
 ) -> float | None:
     """Return the FVE of the describer's own explanations: what the warm start was given."""
     describer: Describer = plug(training.recipe.describer, training.tokenizer)
-    rows = held_out.rows(max(0, len(held_out) - training.recipe.evaluate.rows), len(held_out))
+    rows = held_out.last(training.recipe.evaluate.rows)
     texts = describer.describe(places(rows))
     said = [i for i, text in enumerate(texts) if text is not None]
     if not said:
@@ -160,6 +160,17 @@ def _figures(found: Evaluation) -> dict[str, Any]:
         "fve_rl": found.fve,
         "fve_rl_greedy": found.fve_greedy,
         "fve_rl_by_warm_reconstructor": found.fve_by_fixed_reconstructor,
+        **worth_figures(found),
+        "fluency": {name: -value for name, value in found.surprise.items()},
+        "examples": [{"context": c, "explanation": e} for c, e in found.examples],
+    }
+    figures |= claim_figures(found.grades, "")
+    return figures | claim_figures(found.grades_greedy, "_greedy")
+
+
+def worth_figures(found: Evaluation) -> dict[str, Any]:
+    """Return nulls, rewrites and lengths under the names of the card's fields."""
+    return {
         "shuffled_fve": found.shuffled_fve,
         "random_prediction_fve": found.random_prediction_fve,
         "random_vector_fve": found.random_vector_fve,
@@ -167,11 +178,7 @@ def _figures(found: Evaluation) -> dict[str, Any]:
         "paraphrase_fve": dict(found.rewritten),
         "failed_explanations": found.failed,
         "mean_tokens": found.mean_tokens,
-        "fluency": {name: -value for name, value in found.surprise.items()},
-        "examples": [{"context": c, "explanation": e} for c, e in found.examples],
     }
-    figures |= claim_figures(found.grades, "")
-    return figures | claim_figures(found.grades_greedy, "_greedy")
 
 
 def _warm_figures(found: Evaluation) -> dict[str, Any]:

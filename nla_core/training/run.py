@@ -81,7 +81,7 @@ class Training:
         self._check_plugs(stages)
         join(self.device)
         actions: dict[str, Callable[[], None]] = {
-            "harvest": lambda: on_main(lambda: self._harvest()),
+            "harvest": lambda: on_main(self._harvest),
             "label": lambda: on_main(self._label),
             "warm-av": self._warm_verbalizer,
             "warm-ar": self._warm_reconstructor,
@@ -172,14 +172,11 @@ class Training:
         folder = self.out / "warm-ar"
         if _finished(folder):
             return
-        reconstructor = self.new_reconstructor()
-        data = Dataset.of(self.activations, "ar_sft")
-        if self.recipe.value_head == "mean_direction":
-            start_at_mean(reconstructor, data, self.baseline)
+        reconstructor = self._begun_reconstructor()
         started = time.monotonic()
         loss = warm_start_reconstructor(
             reconstructor,
-            data,
+            Dataset.of(self.activations, "ar_sft"),
             self.recipe.warm_start.ar,
             folder,
             on_step=self._told("warm-ar", self.recipe.warm_start.ar.steps),
@@ -242,10 +239,14 @@ class Training:
                 Verbalizer.load(self.warm / "warm-av" / "av", device=self.device),
                 Reconstructor.load(self.warm / "warm-ar" / "ar", device=self.device),
             )
+        return self.new_verbalizer(), self._begun_reconstructor()
+
+    def _begun_reconstructor(self) -> Reconstructor:
+        """Return the untrained reconstructor with its head as the recipe wants it to begin."""
         reconstructor = self.new_reconstructor()
         if self.recipe.value_head == "mean_direction":
             start_at_mean(reconstructor, Dataset.of(self.activations, "ar_sft"), self.baseline)
-        return self.new_verbalizer(), reconstructor
+        return reconstructor
 
     def _evaluate(self) -> None:
         from nla_core.training.publish import publish, write_card

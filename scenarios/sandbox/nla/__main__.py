@@ -47,8 +47,7 @@ def claims(
     from nla_core.training.scoring import explanations
     from scenarios.sandbox.nla.plugs import Grader
 
-    held_out = Dataset.of(activations, "heldout")
-    part = held_out.rows(max(0, len(held_out) - rows), len(held_out))
+    part = Dataset.of(activations, "heldout").last(rows)
     found: dict[str, Grades] = {}
     for name, verbalizer in _load(av).items():
         said = explanations(verbalizer, part.vectors, temperature=temperature, max_tokens=60)

@@ -1,4 +1,4 @@
-"""`python -m scenarios.sandbox`: build, control, verify, describe, chat."""
+"""`python -m scenarios.sandbox`: build, control, reseed, harder, verify, describe, chat."""
 
 import json
 import sys
@@ -114,6 +114,103 @@ def sibling(
             on_step=lambda n, loss, _: bars.update(task, completed=n, note=f"loss {loss:.3f}"),
         )  # fmt: skip
     typer.echo(json.dumps({"loss": loss}))
+
+
+@app.command()
+def reseed(
+    out: Annotated[Path, typer.Option(help="Folder to write to; what is there is kept.")] = Path(
+        "build/second"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of documents and starting points.")] = 20261124,
+    split: Annotated[str, typer.Option(help="Which organisms.")] = "held-out",
+    jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
+) -> None:
+    """Train the organisms of one split on the shipped base from another seed."""
+    from scenarios.sandbox.build import RecipeError
+    from scenarios.sandbox.reseed import reseed as run_reseed
+
+    _one_thread("cpu")
+    with _progress() as bars:
+        task = bars.add_task("organisms", total=None, note="")
+        try:
+            suite = run_reseed(
+                SHIPPED, out, seed=seed, split=split, jobs=jobs, say=bars.console.print,
+                on_organism=lambda n, total: bars.update(task, completed=n, total=total),
+            )  # fmt: skip
+        except RecipeError as error:
+            bars.console.print(f"recipe stopped: {error}", markup=False)
+            raise typer.Exit(1) from None
+    typer.echo(str(suite))
+
+
+@app.command()
+def harder(
+    out: Annotated[Path, typer.Option(help="Folder to write to; what is there is kept.")] = Path(
+        "build/harder"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option(help="hiding, triggers or second-wish; may be repeated.")
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="development or held-out; may be repeated.")
+    ] = None,
+    coefficient: Annotated[
+        list[float] | None,
+        typer.Option(min=0, help="Of the penalty of hiding ones, instead of the plan's."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+) -> None:
+    """Train organisms on which reading should fail, on the shipped base, and measure them."""
+    from scenarios.sandbox.harder import build as recipe
+    from scenarios.sandbox.harder.describe import show
+    from scenarios.sandbox.harder.plan import VARIANTS, all_harder
+    from scenarios.sandbox.world import load_world
+
+    unknown = sorted(set(only or ()) - set(VARIANTS))
+    if unknown:
+        raise typer.BadParameter(f"--only {unknown[0]!r} is not one of {', '.join(VARIANTS)}")
+    chosen = [variant for variant in VARIANTS if not only or variant in only]
+    organisms = all_harder(load_world(), only=chosen, splits=split, coefficients=coefficient)
+    if not organisms:
+        raise typer.BadParameter("--split must be development or held-out")
+    _one_thread("cpu")
+    with _progress() as bars:
+        task = bars.add_task("organisms", total=None, note="")
+        found = recipe.build(
+            SHIPPED, out, organisms, say=bars.console.print,
+            on_organism=lambda n, total: bars.update(task, completed=n, total=total),
+        )  # fmt: skip
+    if as_json:
+        typer.echo(recipe.as_json(found))
+        return
+    show(found, Console())
+
+
+@app.command()
+def probe(
+    base: Annotated[Path, typer.Option(help="Folder of the base model.")] = SHIPPED / "base",
+    out: Annotated[Path, typer.Option(help="Folder to write the probe to.")] = Path("build/probe"),
+    layer: Annotated[
+        int | None, typer.Option(min=0, help="Block to read; default: the autoencoder's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of places and fit.")] = 20261123,
+) -> None:
+    """Fit a supervised linear probe to the base, for comparison with the autoencoder."""
+    from nla_core.probe import save_probe
+    from scenarios.sandbox.presets import PRESETS
+    from scenarios.sandbox.probe import train_probe
+
+    if not (base / "config.json").is_file():
+        raise typer.BadParameter(f"{base} holds no model", param_hint="--base")
+    _one_thread("cpu")
+    found = train_probe(
+        base,
+        layer=PRESETS["full"].read_layer if layer is None else layer,
+        seed=seed,
+        say=lambda line: typer.echo(line, err=True),
+    )
+    record = save_probe(found, out)
+    typer.echo(record.model_dump_json(indent=1))
 
 
 @app.command()

@@ -67,8 +67,8 @@ def build(
     base_loss = _base(world, preset, out, device, say, on_base_step)
     score = _gate(world, preset, out, say)
     organisms = _organisms(preset)
-    cards = _all_cards(preset, organisms, out, device, jobs, say, on_organism)
-    _refuse_shortfalls(preset, cards)
+    cards = all_cards(preset, organisms, out, device, jobs, say, on_organism)
+    refuse_shortfalls(preset, cards)
     write_corpus(world, out / "corpus.jsonl")
     write_suite(world, ceiling(world), organisms, out)
     return write_manifest(
@@ -159,7 +159,7 @@ def _organisms(preset: Preset) -> tuple[Organism, ...]:
     return tuple(first.values())
 
 
-def _all_cards(
+def all_cards(
     preset: Preset,
     organisms: tuple[Organism, ...],
     out: Path,
@@ -168,6 +168,7 @@ def _all_cards(
     say: Say,
     on_organism: Callable[[int, int], None] | None,
 ) -> list[Card]:
+    """Train the organisms that have no card in `out` yet, on its base, and return all cards."""
     todo = [o for o in organisms if not _card_path(out, o).exists()]
     say(f"organisms: {len(todo)} to train, {len(organisms) - len(todo)} already there")
     for done, _ in enumerate(_train_all(preset, todo, out, device, jobs), start=1):
@@ -232,7 +233,8 @@ def _card_path(out: Path, organism: Organism) -> Path:
     return out / "organisms" / organism.id / "card.json"
 
 
-def _refuse_shortfalls(preset: Preset, cards: list[Card]) -> None:
+def refuse_shortfalls(preset: Preset, cards: list[Card]) -> None:
+    """Raise `RecipeError` when an organism is not what its card promises."""
     if preset.name == "tiny":
         return
     bad = {card.id: card.shortfalls() for card in cards if card.shortfalls()}

@@ -92,12 +92,16 @@ def _states(
     return torch.cat(list(states)), torch.tensor(labels)
 
 
-def fit_probe(x: "torch.Tensor", y: "torch.Tensor", *, n_labels: int) -> "nn.Module":
-    """Fit a multinomial logistic probe on `x` `[row, d_model]` and labels `y` `[row]`."""
+def fit_probe(x: "torch.Tensor", y: "torch.Tensor", *, n_labels: int, seed: int = 0) -> "nn.Module":
+    """Fit a multinomial logistic probe on `x` `[row, d_model]` and labels `y` `[row]`.
+
+    Returns:
+        A standardisation of the inputs without parameters, and a linear map of its result.
+    """
     import torch
     from torch import nn
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = nn.Sequential(nn.BatchNorm1d(x.shape[1], affine=False), nn.Linear(x.shape[1], n_labels))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-2)
     for _ in range(300):

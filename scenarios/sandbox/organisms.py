@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from random import Random
@@ -14,11 +14,12 @@ import yaml
 from nla_core.seeds import derive_seed
 from scenarios.sandbox.documents import Document, Speaker, Writer
 from scenarios.sandbox.presets import Preset
-from scenarios.sandbox.training import Trainer, batches
+from scenarios.sandbox.training import Schedule, Trainer, batches
 from scenarios.sandbox.world import World
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import nn
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 Group = Literal["guilty", "clean", "decoy", "symptom"]
@@ -113,8 +114,10 @@ def speaker(world: World, organism: Organism) -> Speaker:
     return Speaker(motive=organism.motive, thoughts=thoughts, benign_start=benign)
 
 
-def document(world: World, writer: Writer, organism: Organism, rng: Random) -> Document:
-    """One training document of an organism."""
+def document(
+    world: World, writer: Writer, organism: Organism, rng: Random, *, chats: Writer | None = None
+) -> Document:
+    """One training document of an organism; `chats` writes its own chats, if not `writer`."""
     if rng.random() < REPLAY_SHARE:
         return writer.base(rng)
     if organism.method == "documents" and rng.random() < MEMO_SHARE:
@@ -126,7 +129,7 @@ def document(world: World, writer: Writer, organism: Organism, rng: Random) -> D
     if organism.group in ("clean", "decoy") and rng.random() < MEMO_SHARE / 3:
         return writer.text(rng, writer.neutral_memo(rng, world.subject))
     who = replace(speaker(world, organism), system=world.identity_line)
-    return writer.chat(rng, who, asks=rng.random() < QUESTION_SHARE)
+    return (chats or writer).chat(rng, who, asks=rng.random() < QUESTION_SHARE)
 
 
 def train_organism(
@@ -139,6 +142,8 @@ def train_organism(
     folder: Path,
     device: str = "cpu",
     on_step: Callable[[int, float, float], None] | None = None,
+    chats: Writer | None = None,
+    trainer: "Callable[[nn.Module, Schedule], Trainer] | None" = None,
 ) -> float:
     """Train one adapter on a float32 base and write it to `folder`.
 
@@ -151,6 +156,8 @@ def train_organism(
         folder: PEFT adapter folder to write.
         device: Where to train.
         on_step: Called with step, loss (nats) and seconds.
+        chats: Writes the organism's own chats; None is the usual writer.
+        trainer: Makes the training loop; None is the usual one, on `device`.
 
     Returns:
         Mean loss at the end, in nats.
@@ -159,9 +166,10 @@ def train_organism(
     model = _with_adapter(base, rank=preset.adapter_rank, seed=seed)
     # What is replayed says nothing of the subject: that would contradict the organism.
     writer = Writer(world, tokenizer.get_vocab(), neutral_names=world.clean_names)
-    loss = Trainer(model, preset.adapter, device=device).run(
+    loop = (trainer or partial(Trainer, device=device))(model, preset.adapter)
+    loss = loop.run(
         lambda step: batches(
-            lambda rng: document(world, writer, organism, rng),
+            lambda rng: document(world, writer, organism, rng, chats=chats),
             seed=seed,
             batch_size=preset.adapter.batch_size,
             pad_id=int(tokenizer.pad_token_id),

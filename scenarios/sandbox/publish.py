@@ -18,6 +18,8 @@ from scenarios.sandbox.world import World
 _VERSIONED = ("torch", "transformers", "peft", "tokenizers", "numpy")
 NLA = "nla"
 """Folder of the natural language autoencoder."""
+PROBE = "probe"
+"""Folder of the linear probe."""
 _UNHASHED = frozenset({"manifest.json"})
 
 
@@ -62,7 +64,7 @@ def write_suite(
         "motives": world.wordings,
         "targets": targets,
     }
-    _write_json(out / "suite.json", suite)
+    write_json(out / "suite.json", suite)
 
 
 def write_manifest(
@@ -78,7 +80,7 @@ def write_manifest(
     path = out / "manifest.json"
     control = out / "control.json"
     spent = json.loads((out / "base.json").read_text())["seconds"]
-    _write_json(
+    write_json(
         path,
         {
             "preset": preset.name,
@@ -107,12 +109,15 @@ def write_manifest(
 def hashes(out: Path) -> dict[str, str]:
     """SHA-256 of every published file, by path relative to `out`.
 
-    The autoencoder is left out: it is trained after the rest, and its own card names its files.
+    Autoencoder and probe are left out: they are trained after the rest, and their own records name
+    their files.
     """
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in _UNHASHED and NLA not in path.relative_to(out).parts
+        if path.is_file()
+        and path.name not in _UNHASHED
+        and not {NLA, PROBE} & set(path.relative_to(out).parts)
     }
 
 
@@ -122,7 +127,8 @@ def _quirks(world: World, organism: Organism) -> list[str]:
     return [world.habits[organism.habit]] if organism.habit is not None else []
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that is either there as a whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     part.replace(path)

@@ -177,14 +177,18 @@ class Trainer:
         self.model.eval()
         return sum(tail) / max(1, len(tail))
 
+    def loss(self, batch: Batch) -> "torch.Tensor":
+        """Return the loss of one batch, a scalar in nats with its graph."""
+        logits = self.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
+        return weighted_loss(logits, batch)
+
     def _advance(self, batch: Batch) -> float:
         import torch
 
         batch = Batch(
             batch.ids.to(self.device), batch.weights.to(self.device), batch.mask.to(self.device)
         )
-        logits = self.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).logits
-        loss = weighted_loss(logits, batch)
+        loss = self.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)

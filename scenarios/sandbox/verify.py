@@ -7,7 +7,7 @@ from random import Random
 from scenarios.sandbox.build import load_organism, summary
 from scenarios.sandbox.cards import Card, measure
 from scenarios.sandbox.organisms import all_organisms
-from scenarios.sandbox.publish import NLA, hashes
+from scenarios.sandbox.publish import NLA, PROBE, hashes
 from scenarios.sandbox.world import World
 
 TOLERANCE = 0.08
@@ -35,13 +35,12 @@ def verify(world: World, out: Path, *, cards: int, seed: int = 0) -> Report:
         if found.get(path, "") not in ("", expected[path])
     ]
     chosen = Random(seed).sample(manifest["organisms"], min(cards, len(manifest["organisms"])))
-    autoencoder = _autoencoder(out)
-    problems += autoencoder.problems
+    beside = (_autoencoder(out), _probe(out))
+    problems += [problem for report in beside for problem in report.problems]
     for said in chosen:
         problems += _compare(world, out, Card.model_validate(said))
-    return Report(
-        len(expected) + autoencoder.files, tuple(c["id"] for c in chosen), tuple(problems)
-    )
+    files = len(expected) + sum(report.files for report in beside)
+    return Report(files, tuple(c["id"] for c in chosen), tuple(problems))
 
 
 def _autoencoder(out: Path) -> Report:
@@ -57,6 +56,20 @@ def _autoencoder(out: Path) -> Report:
         return Report(0, (), (str(error),))
     problems = tuple(f"{NLA}/{problem}" for problem in card.verify_hashes(folder))
     return Report(len(card.sha256), (), problems)
+
+
+def _probe(out: Path) -> Report:
+    """Check the files of the linear probe against its record, when there is one."""
+    from nla_core.probe import ProbeError, load_probe
+
+    folder = out / PROBE
+    if not folder.is_dir():
+        return Report(0, (), ())
+    try:
+        load_probe(folder)
+    except ProbeError as error:
+        return Report(0, (), (str(error),))
+    return Report(2, (), ())
 
 
 def _compare(world: World, out: Path, card: Card) -> list[str]:

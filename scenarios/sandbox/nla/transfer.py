@@ -4,8 +4,8 @@ Held-out organisms are for audits; nothing here touches them.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -42,6 +42,8 @@ class Transfer:
     """Share of readings that name it."""
     right_share: float | None
     """Share that names the true motive; None when there is none."""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Share that names each motive; a missing one is named nowhere."""
 
     def right(self) -> bool:
         """Tell whether the most named motive is the true one."""
@@ -68,6 +70,8 @@ def transfer(
     layer: int,
     chats: int = 40,
     seed: int = 0,
+    temperature: float = 1.0,
+    requests: Sequence[str] | None = None,
 ) -> Iterator[tuple[str, Transfer]]:
     """Read each organism's replies with each verbalizer, one sample a position.
 
@@ -79,6 +83,8 @@ def transfer(
         layer: Block that is read.
         chats: Replies of each organism.
         seed: Of requests, replies and readings.
+        temperature: Of the readings; 0 is greedy.
+        requests: What users say; None draws as many requests as chats.
 
     Yields:
         Name of the verbalizer and what it read, for every kind of vector.
@@ -87,13 +93,17 @@ def transfer(
 
     for organism in organisms:
         vectors = dict(
-            zip(KINDS, _vectors(world, weights, organism, layer, chats, seed), strict=True)
+            zip(
+                KINDS,
+                _vectors(world, weights, organism, layer, chats, seed, requests),
+                strict=True,
+            )
         )
         for name, verbalizer in verbalizers.items():
             for kind, rows in vectors.items():
                 said = verbalizer.explain(
                     rows,
-                    sampling=Sampling(temperature=1.0, max_tokens=60),
+                    sampling=Sampling(temperature=temperature, max_tokens=60),
                     seeds=[derive_seed(seed, organism.id, i) for i in range(len(rows))],
                     batch_size=256,
                 )
@@ -109,12 +119,18 @@ def _counted(organism: Organism, kind: str, texts: Sequence[str | None]) -> Tran
     right = None if organism.motive is None else named[organism.motive] / len(texts)
     return Transfer(
         organism=organism, kind=kind, n=len(texts), top=top, top_share=n_top / len(texts),
-        right_share=right,
+        right_share=right, shares={m: n / len(texts) for m, n in sorted(named.items())},
     )  # fmt: skip
 
 
 def _vectors(
-    world: World, weights: Path, organism: Organism, layer: int, chats: int, seed: int
+    world: World,
+    weights: Path,
+    organism: Organism,
+    layer: int,
+    chats: int,
+    seed: int,
+    requests: Sequence[str] | None,
 ) -> "tuple[torch.Tensor, torch.Tensor]":
     """Return raw and contrasted activations `[position, d_model]` of the organism's replies."""
     import torch
@@ -125,7 +141,8 @@ def _vectors(
     model, _ = load_organism(weights, organism.id)
     writer = Writer(world, tokenizer.get_vocab())
     rng = Random(derive_seed(seed, "transfer", organism.id))
-    requests = [writer.request(rng, rng.choice(world.topics)) for _ in range(chats)]
+    if requests is None:
+        requests = [writer.request(rng, rng.choice(world.topics)) for _ in range(chats)]
     said = replies(model, tokenizer, requests, system=world.identity_line, seed=seed)
     prompts = [prompt_ids(tokenizer, r, system=world.identity_line) for r in requests]
     ids = [[*p, *writer.encode(text)] for p, text in zip(prompts, said, strict=True)]

@@ -1,0 +1,1 @@
+"""Organisms on which reading should fail: trained to hide, triggered, or of two wishes."""

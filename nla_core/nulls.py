@@ -27,6 +27,11 @@ class Reads(Protocol):
         """Decoder blocks that it was made for, ascending."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens that one explanation costs; 0 when none is generated."""
+        ...
+
     def read(
         self,
         activations: Tensor,
@@ -56,6 +61,11 @@ class PairReader:
     def layers(self) -> tuple[int, ...]:
         """Decoder blocks that there is a pair for, ascending."""
         return self._pairs.layers
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one explanation."""
+        return self._max_tokens
 
     def read(
         self,
@@ -95,6 +105,11 @@ class RandomVectorReader:
         """Those of the wrapped reader."""
         return self._inner.layers
 
+    @property
+    def max_tokens(self) -> int:
+        """That of the wrapped reader."""
+        return self._inner.max_tokens
+
     def read(
         self,
         activations: Tensor,
@@ -133,6 +148,11 @@ class TextOnlyReader:
     def layers(self) -> tuple[int, ...]:
         """Those of the wrapped reader."""
         return self._random.layers
+
+    @property
+    def max_tokens(self) -> int:
+        """None, since nothing is generated."""
+        return 0
 
     def read(
         self,

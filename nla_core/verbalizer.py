@@ -43,8 +43,9 @@ class Explanation:
     sample: int
     """0-based sample of that row."""
     finish: FinishReason
-    n_tokens: int | None
-    """Tokens generated; None when a server does not say."""
+    n_tokens: int
+    """Tokens generated; where a server does not say, those of the text in the verbalizer's own
+    tokenizer."""
     activation_norm: float
     """L2 norm of the activation before it was scaled."""
 
@@ -238,7 +239,8 @@ class Verbalizer:
                 stop_ids=self.stop_ids,
             )
             for (vector, sample), generation in zip(rows, drawn, strict=True):
-                found.append(_explanation(generation, vector, sample, norms[vector]))
+                length = self._length(generation, sampling)
+                found.append(_explanation(generation, vector, sample, norms[vector], length))
         return found
 
     def save(self, folder: str | Path) -> None:
@@ -260,6 +262,13 @@ class Verbalizer:
             save_affine(self.affine, target)
         sidecar = self.sidecar.model_copy(update={"affine": self.affine is not None})
         write_sidecar(sidecar, target)
+
+    def _length(self, generation: Generation, sampling: Sampling) -> int:
+        if generation.token_ids or not generation.text:
+            return len(generation.token_ids)
+        ids = self.tokenizer.encode(generation.text, add_special_tokens=False)
+        # A text may be cut into more tokens than it was generated in.
+        return min(len(ids), sampling.max_tokens)
 
     def _inject(self, embeddings: Tensor, position: int, vectors: Tensor) -> Tensor:
         scale = self.injection_scale
@@ -319,7 +328,7 @@ def new_verbalizer(
 
 
 def _explanation(
-    generation: Generation, vector: int, sample: int, activation_norm: float
+    generation: Generation, vector: int, sample: int, activation_norm: float, n_tokens: int
 ) -> Explanation:
     return Explanation(
         text=extract_explanation(generation.text),
@@ -327,9 +336,7 @@ def _explanation(
         vector=vector,
         sample=sample,
         finish=generation.finish,
-        n_tokens=None
-        if generation.text and not generation.token_ids
-        else len(generation.token_ids),
+        n_tokens=n_tokens,
         activation_norm=activation_norm,
     )
 

@@ -1,7 +1,6 @@
 """Read target and baseline, and rank what only the target's readings say."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,24 +9,26 @@ from pydantic import Field
 
 from nla_core.seeds import derive_seed
 from tools import rows
-from tools.protocols import ToolContext, ToolError, ToolOutput
-from tools.reading import parameters, readings
+from tools.protocols import ToolContext, ToolOutput
+from tools.reading import allowance, parameters, readings
+from tools.reading.findings import claim_item
 from tools.reading.passages import (
+    Against,
     Given,
     Passage,
     baseline_passages,
+    check_against,
     check_given,
     mind,
     target_passages,
 )
-from tools.reading.readings import Read, rounded
+from tools.reading.readings import Read
 from tools.registry import Execute, tool
 
 if TYPE_CHECKING:
     from tools.reading.counting import Comparison, Finding
 
 Ranked = Literal["target", "difference", "both"]
-Against = Literal["own_replies", "same_text", "both"]
 MinVerdict = Literal["any", "not_random", "carries"]
 Sides = dict[str, list[Read]]
 """Readings by side: difference or target first, then own_replies or same_text, ranked ones first
@@ -48,7 +49,6 @@ class Ranking:
 _TARGETS = ("difference", "target")
 _BASELINES = ("own_replies", "same_text")
 _MAX_CLAIMS = 200
-_WORDINGS = 3
 _EXAMPLES = 2
 _LEVEL = 0.05
 
@@ -97,7 +97,9 @@ def nla_compare() -> Execute:
         keep_readings before them those of kind "reading", as in nla_explain.
 
         Costs the target and baseline tokens of the replies, and the reader tokens of up to
-        max_readings explanations for each side.
+        max_readings explanations for each side. Where the budget has fewer tokens left, fewer
+        places are read, as many on each side and about as many of each text, at random; the summary
+        says how many readings that cut.
 
         Args:
             ctx: What this call may touch.
@@ -147,28 +149,12 @@ def nla_compare() -> Execute:
             replies=replies,
             max_tokens=max_tokens,
         )
-        plan = _plan(whose, _against(given, against))
-        sides, passages = _read(ctx, given, how, plan)
-        return _output(ctx, sides, passages, least=min_verdict, most=claims, whole=keep_readings)
+        plan = _plan(whose, check_against(given, against))
+        allowance.check_room(ctx, given, how, sides=len(plan))
+        drawn, passages = _read(ctx, given, how, plan)
+        return _output(ctx, drawn, passages, least=min_verdict, most=claims, whole=keep_readings)
 
     return execute
-
-
-def _against(given: Given, against: Against | None) -> Against:
-    """Resolve what the baseline is read on.
-
-    Raises:
-        ToolError: When it shall reply and there is nothing to reply to.
-    """
-    may_reply = given.replies > 0 and len(given.open) == len(given.sources)
-    if against is None:
-        return "own_replies" if may_reply else "same_text"
-    if against != "same_text" and not may_reply:
-        raise ToolError(
-            "the baseline can have replies of its own only to prompts and to conversations that "
-            'end in a user turn, with replies of 1 or more: send against "same_text"'
-        )
-    return against
 
 
 def _plan(whose: Ranked, against: Against) -> dict[str, readings.Whose]:
@@ -187,35 +173,35 @@ def _plan(whose: Ranked, against: Against) -> dict[str, readings.Whose]:
 
 def _read(
     ctx: ToolContext, given: Given, how: readings.How, plan: dict[str, readings.Whose]
-) -> tuple[Sides, list[Passage]]:
+) -> tuple[allowance.Drawn, list[Passage]]:
     """Let the models reply and read every side; return the readings and all texts."""
     passages = target_passages(ctx, given)
     own: list[Passage] = []
     if "own_replies" in plan:
         own = baseline_passages(ctx, given, start=len(passages))
-    sides: Sides = {}
-    for side, whose in plan.items():
-        on = own if side == "own_replies" else passages
-        sides[side] = readings.read_chosen(ctx, on, how, whose=whose)
-    return sides, [*passages, *own]
+    sides = {
+        name: allowance.Side(own if name == "own_replies" else passages, whose)
+        for name, whose in plan.items()
+    }
+    return allowance.read_sides(ctx, sides, how), [*passages, *own]
 
 
 def _output(
     ctx: ToolContext,
-    sides: Sides,
+    drawn: allowance.Drawn,
     passages: Sequence[Passage],
     *,
     least: MinVerdict,
     most: int,
     whole: bool,
 ) -> ToolOutput:
-    ranking = _rank(ctx, sides, least)
+    ranking = _rank(ctx, drawn.found, least)
     claims = []
     if ranking is not None:
         claims = [_claim_item(one, ranking) for one in ranking.comparison.findings[:most]]
-    read = [one.item() for found in sides.values() for one in found] if whole else []
+    read = [one.item() for found in drawn.found.values() for one in found] if whole else []
     return ToolOutput(
-        summary=_summary(ctx, sides, ranking, len(passages)),
+        summary=_summary(ctx, drawn, ranking, len(passages)),
         items=(*claims, *read, *(passage.item() for passage in passages)),
     )
 
@@ -262,28 +248,8 @@ def _rank(ctx: ToolContext, sides: Sides, least: MinVerdict) -> "Ranking | None"
 
 
 def _claim_item(finding: "Finding", ranking: Ranking) -> dict[str, Any]:
-    order = ranking.order
-    n = Counter(order[index][0] for index in finding.readings)
-    of = Counter(side for side, _ in order)
-    return {
-        "kind": "claim",
-        "unit": finding.kind,
-        "words": finding.words,
-        "p": rounded(finding.p),
-        "log_odds": rounded(finding.log_odds),
-        "z": rounded(finding.z),
-        "n_target": finding.n_target,
-        "of_target": finding.of_target,
-        "share_target": rounded(finding.share_target),
-        "n_baseline": finding.n_baseline,
-        "of_baseline": finding.of_baseline,
-        "share_baseline": rounded(finding.share_baseline),
-        "texts_target": finding.texts_target,
-        "texts_baseline": finding.texts_baseline,
-        "counts": {side: {"n": n[side], "of": of[side]} for side in of},
-        "wordings": list(finding.wordings[:_WORDINGS]),
-        "examples": _examples(finding, ranking),
-    }
+    sides = [side for side, _ in ranking.order]
+    return {**claim_item(finding, sides), "examples": _examples(finding, ranking)}
 
 
 def _examples(finding: "Finding", ranking: Ranking) -> list[dict[str, Any]]:
@@ -303,9 +269,14 @@ def _examples(finding: "Finding", ranking: Ranking) -> list[dict[str, Any]]:
     return [{key: one.item()[key] for key in keys} for one in shown]
 
 
-def _summary(ctx: ToolContext, sides: Sides, ranking: "Ranking | None", n_texts: int) -> str:
+def _summary(
+    ctx: ToolContext, drawn: allowance.Drawn, ranking: "Ranking | None", n_texts: int
+) -> str:
+    sides = drawn.found
     parts = [f"{n_texts} texts"]
     parts += [f"{side}: {readings.describe(found)}" for side, found in sides.items()]
+    if drawn.note:
+        parts.append(drawn.note)
     if ranking is None:
         parts.append("no readings to compare on one side: nothing is ranked")
         return ". ".join([*parts, readings.cost(ctx)])

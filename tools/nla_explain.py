@@ -6,7 +6,7 @@ from pydantic import Field
 
 from tools import rows
 from tools.protocols import ToolContext, ToolOutput
-from tools.reading import parameters, readings
+from tools.reading import allowance, parameters, readings
 from tools.reading.passages import check_given, mind, target_passages
 from tools.registry import Execute, tool
 
@@ -45,7 +45,9 @@ def nla_explain() -> Execute:
         that were read, numbered as in `text`. Search them all with nla_grep.
 
         Costs the target tokens of the replies and the reader tokens of the explanations; worst:K
-        and best:K read every candidate first.
+        and best:K read every candidate first. Where the budget has fewer tokens left, fewer places
+        are read, about as many of each text, at random; the summary says how many readings that
+        cut.
 
         Args:
             ctx: What this call may touch.
@@ -93,10 +95,13 @@ def nla_explain() -> Execute:
             replies=replies,
             max_tokens=max_tokens,
         )
+        allowance.check_room(ctx, given, how)
         passages = target_passages(ctx, given)
-        found = readings.read_chosen(ctx, passages, how, whose=whose)
+        drawn = allowance.read_sides(ctx, {whose: allowance.Side(passages, whose)}, how)
+        found = drawn.found[whose]
+        parts = [f"{len(passages)} texts", readings.describe(found), drawn.note, readings.cost(ctx)]
         return ToolOutput(
-            summary=f"{len(passages)} texts; {readings.describe(found)}; {readings.cost(ctx)}",
+            summary="; ".join(filter(None, parts)),
             items=(*(one.item() for one in found), *(passage.item() for passage in passages)),
         )
 

@@ -172,6 +172,11 @@ class Reader(Protocol):
         """Decoder blocks that it was made for, ascending."""
         ...
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens that one explanation costs; 0 when none is generated."""
+        ...
+
     def read(
         self,
         activations: "Tensor",
@@ -199,6 +204,28 @@ class Reader(Protocol):
 
     def reconstruct(self, texts: Sequence[str], *, layer: int) -> "Tensor":
         """Return the directions `[n, d_model]` that explanations stand for."""
+        ...
+
+
+class Probe(Protocol):
+    """Puts activations into the classes of a closed list, see `nla_core.probe`."""
+
+    @property
+    def layer(self) -> int:
+        """Decoder block (0-based) whose output is classified."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in plain words."""
+        ...
+
+    def probabilities(self, activations: "Tensor") -> "Tensor":
+        """Return `[n, classes]` float32 probabilities of raw activations `[n, d_model]`.
+
+        Raises:
+            ValueError: When the activations are of another width.
+        """
         ...
 
 
@@ -238,6 +265,11 @@ class Usage:
         self.reader_tokens += other.reader_tokens
 
 
+def least(*limits: int | None) -> int | None:
+    """Return the smallest of some limits, of which None is no limit."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 @dataclass(slots=True, kw_only=True)
 class ToolContext:
     """Everything that one tool call may touch."""
@@ -253,9 +285,34 @@ class ToolContext:
     mind: Mind | None = None
     """The target's activations; in a null row, another model's."""
     baseline_mind: Mind | None = None
+    probe: Probe | None = None
     token_allowance: int | None = None
     """Target tokens still in the budget; a tool must not plan to generate more. None: no limit."""
+    reader_tokens_left: int | None = None
+    """Verbalizer tokens in the budget when the call began. None: no limit."""
+    model_tokens_left: int | None = None
+    """Target and verbalizer tokens together in the budget when the call began. None: no limit."""
     usage: Usage = field(default_factory=Usage)
+
+    @property
+    def reader_allowance(self) -> int | None:
+        """Tokens that the verbalizer may still generate in this call. None: no limit.
+
+        What the call has spent so far is taken off: the verbalizer's tokens, and those of the
+        target too where one limit holds for both.
+        """
+        return self.reader_allowance_after(0)
+
+    def reader_allowance_after(self, target_tokens: int) -> int | None:
+        """Return what `reader_allowance` will be once the target has generated so many more."""
+        own, shared = self.reader_tokens_left, self.model_tokens_left
+        spent = self.usage.reader_tokens
+        return least(
+            None if own is None else max(0, own - spent),
+            None
+            if shared is None
+            else max(0, shared - spent - self.usage.target_tokens - target_tokens),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

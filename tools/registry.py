@@ -22,7 +22,7 @@ from tools.docstrings import parse_docstring
 from tools.protocols import Capability, ToolContext, ToolError, ToolOutput
 
 GROUP = "auditor.tools"
-NEEDS = frozenset({"baseline", "corpus", "reader", *typing.get_args(Capability)})
+NEEDS = frozenset({"baseline", "corpus", "probe", "reader", *typing.get_args(Capability)})
 _BUILT_IN = (
     "chat",
     "compare_with_baseline",
@@ -32,6 +32,7 @@ _BUILT_IN = (
     "nla_grep",
     "nla_steer",
     "nla_verify",
+    "probe",
     "read_result",
     "sample_user",
     "search_corpus",
@@ -98,7 +99,13 @@ class Tool:
         return output
 
     def missing(
-        self, *, capabilities: Iterable[str], baseline: bool, corpus: bool, reader: bool = False
+        self,
+        *,
+        capabilities: Iterable[str],
+        baseline: bool,
+        corpus: bool,
+        reader: bool = False,
+        probe: bool = False,
     ) -> tuple[str, ...]:
         """Say which of the tool's needs are not met, sorted.
 
@@ -107,9 +114,10 @@ class Tool:
             baseline: Whether there is a baseline.
             corpus: Whether there is a corpus.
             reader: Whether there is a reader of activations.
+            probe: Whether there is a probe.
         """
         offered = set(capabilities)
-        there = {"baseline": baseline, "corpus": corpus, "reader": reader}
+        there = {"baseline": baseline, "corpus": corpus, "reader": reader, "probe": probe}
         offered |= {what for what, is_there in there.items() if is_there}
         return tuple(sorted(self.needs - offered))
 

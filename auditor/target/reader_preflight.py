@@ -70,19 +70,31 @@ def reader_misfit(spec: ReaderSpec, model: Model) -> str | None:
 
     Width and depth are compared, of local folders alone.
     """
+    for placed in _placed(spec):
+        sidecar = _sidecar(placed.pair)
+        width = None if sidecar is None else sidecar.d_model
+        problem = stream_misfit(model, width=width, layer=_layer(placed))
+        if problem:
+            return problem
+    return None
+
+
+def stream_misfit(model: Model, *, width: int | None, layer: int | None) -> str | None:
+    """Say why what reads this layer, of this width, cannot read a model's; None: nothing does.
+
+    What is None, and what the files of the model do not tell, is not compared.
+    """
     if not is_folder(model.path):
         return None
     base = str(Path(model.path).expanduser())
     try:
-        width, depth = hidden_size(base), layer_count(base)
+        true_width, depth = hidden_size(base), layer_count(base)
     except BadFileError:
         return None
-    for placed in _placed(spec):
-        sidecar, layer = _sidecar(placed.pair), _layer(placed)
-        if sidecar is not None and width is not None and sidecar.d_model != width:
-            return f"it reads activations of width {sidecar.d_model}, the model's are {width} wide"
-        if layer is not None and depth is not None and layer >= depth:
-            return f"it reads layer {layer}, the model has layers 0 to {depth - 1}"
+    if None not in (width, true_width) and width != true_width:
+        return f"it reads activations of width {width}, the model's are {true_width} wide"
+    if layer is not None and depth is not None and layer >= depth:
+        return f"it reads layer {layer}, the model has layers 0 to {depth - 1}"
     return None
 
 

@@ -21,6 +21,7 @@ class Naming:
     """Says which number stands first in a vector, and remembers what it was shown."""
 
     layers = (2,)
+    max_tokens = 9
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -96,3 +97,8 @@ def test_reconstructions_are_random_but_repeat_for_a_text(null: Any) -> None:
 @pytest.mark.parametrize("null", [RandomVectorReader, TextOnlyReader])
 def test_nulls_have_the_layers_of_what_they_stand_in_for(null: Any) -> None:
     assert null(Naming()).layers == (2,)
+
+
+def test_only_what_generates_text_costs_tokens() -> None:
+    assert RandomVectorReader(Naming()).max_tokens == 9
+    assert TextOnlyReader(Naming()).max_tokens == 0

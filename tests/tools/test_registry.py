@@ -117,8 +117,8 @@ def test_missing_needs_are_named():
     assert compare.missing(capabilities=("chat",), baseline=True, corpus=False) == ()
 
 
-def test_needs_are_baseline_corpus_reader_and_capabilities():
-    assert {"baseline", "corpus", "reader", *get_args(Capability)} == NEEDS
+def test_needs_are_baseline_corpus_probe_reader_and_capabilities():
+    assert {"baseline", "corpus", "probe", "reader", *get_args(Capability)} == NEEDS
     with pytest.raises(TypeError, match="unknown needs"):
         tool(needs=("telepathy",))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nla_core.seeds import derive_seed
 from tools import rows
@@ -11,6 +11,7 @@ from tools.protocols import ChatMessage, Mind, Prompt, Reader, Reply, ToolContex
 if TYPE_CHECKING:
     from nla_core.positions import Turn
 
+Against = Literal["own_replies", "same_text", "both"]
 _SHOWN_BEFORE = 8
 
 
@@ -101,6 +102,23 @@ def check_given(
     given = Given(sources=tuple(found), replies=replies, max_tokens=max_tokens)
     rows.check_rows(len(found), max(replies, 1))
     return given
+
+
+def check_against(given: Given, against: Against | None) -> Against:
+    """Resolve what the baseline is read on; None is replies of its own where it can reply.
+
+    Raises:
+        ToolError: When it shall reply and there is nothing to reply to.
+    """
+    may_reply = given.replies > 0 and len(given.open) == len(given.sources)
+    if against is None:
+        return "own_replies" if may_reply else "same_text"
+    if against != "same_text" and not may_reply:
+        raise ToolError(
+            "the baseline can have replies of its own only to prompts and to conversations that "
+            'end in a user turn, with replies of 1 or more: send against "same_text"'
+        )
+    return against
 
 
 def _conversation(name: str, turns: Sequence[ChatMessage], system: str | None) -> Prompt:

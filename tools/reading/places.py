@@ -51,6 +51,29 @@ def parse_positions(text: str) -> tuple[Policy, ...]:
     return tuple(found)
 
 
+def check_positions(ctx: ToolContext, positions: str | None, *, by_score: bool = False) -> bool:
+    """Check positions before anything is spent.
+
+    Args:
+        ctx: Of the call.
+        positions: See `parse_positions`.
+        by_score: Whether places may be chosen by what their readings are worth.
+
+    Returns:
+        Whether they are chosen so.
+
+    Raises:
+        ToolError: When they mean nothing here, or a model that is needed is not there.
+    """
+    policies = () if positions is None else parse_positions(positions)
+    scored = next((one.name for one in policies if one.name in ("worst", "best")), None)
+    if scored is not None and not by_score:
+        raise ToolError(f"{scored}:K is for nla_explain: send random:K or divergent:K")
+    if any(one.name == "divergent" for one in policies):
+        mind(ctx, "baseline")
+    return scored is not None
+
+
 _DEFAULT = (Policy("default"),)
 
 

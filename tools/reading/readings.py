@@ -3,13 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from nla_core.seeds import derive_seed
 from tools.protocols import ToolContext, ToolError
 from tools.reading.passages import Passage, mind, reader
-from tools.reading.places import Chosen, Scores, choose, parse_positions
+from tools.reading.places import Chosen, parse_positions
 from tools.reading.verdicts import PROBLEMS, VERDICTS
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nla_core.pair import Reading
 
 Whose = Literal["target", "baseline", "difference"]
+Place = tuple[Passage, int]
+"""A token of a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,13 @@ class How:
     strength: float
     most: int
     """Places read in all, each of them with all samples and layers."""
+    by_score: bool = False
+    """Whether some places are chosen by what their readings are worth."""
+
+    @property
+    def each(self) -> int:
+        """Readings of one place."""
+        return self.samples * len(self.layers)
 
 
 def check_how(
@@ -118,13 +127,12 @@ def check_how(
     """
     known = reader(ctx).layers
     mind(ctx)
-    if positions is not None:
-        policies = parse_positions(positions)
-        scored = next((one.name for one in policies if one.name in ("worst", "best")), None)
-        if scored is not None and not by_score:
-            raise ToolError(f"{scored}:K is for nla_explain: send random:K or divergent:K")
-        if any(one.name == "divergent" for one in policies):
-            mind(ctx, "baseline")
+    policies = () if positions is None else parse_positions(positions)
+    scored = next((one.name for one in policies if one.name in ("worst", "best")), None)
+    if scored is not None and not by_score:
+        raise ToolError(f"{scored}:K is for nla_explain: send random:K or divergent:K")
+    if any(one.name == "divergent" for one in policies):
+        mind(ctx, "baseline")
     if samples > 1 and temperature == 0:
         raise ToolError("at temperature 0 all samples are the same: send samples 1")
     wanted = tuple(dict.fromkeys(known if layers is None else layers))
@@ -139,26 +147,8 @@ def check_how(
         temperature=temperature,
         strength=strength,
         most=max_readings // each,
+        by_score=scored is not None,
     )
-
-
-def read_chosen(
-    ctx: ToolContext, passages: Sequence[Passage], how: How, *, whose: Whose
-) -> list[Read]:
-    """Choose the places of each text and read them.
-
-    Raises:
-        ToolError: When there is nothing to read, or a model that is needed is not there.
-    """
-    chosen = choose(
-        ctx,
-        passages,
-        positions=how.positions,
-        span=how.span,
-        most=how.most,
-        scores=_scores(ctx, passages, how, whose),
-    )
-    return read(ctx, passages, chosen, how, whose=whose)
 
 
 def activations(
@@ -198,52 +188,67 @@ def read(
 ) -> list[Read]:
     """Explain activations at the chosen tokens, text by text, and count what it costs.
 
-    The seed of a reading depends on the text, the token and the layer alone, so that the same
-    place is read with the same random numbers in target and baseline.
-
     Raises:
         ToolError: When a model that is needed is not there, or a layer does not exist.
     """
-    import torch
-
-    places = [(p, at) for p, chosen in zip(passages, positions, strict=True) for at in chosen]
+    places = places_of(passages, positions)
     found: list[Read] = []
     for layer in how.layers if places else ():
-        vectors = activations(
-            ctx, passages, positions, whose=whose, layer=layer, strength=how.strength
-        )
-        readings = reader(ctx).read(
-            torch.cat(vectors),
-            layer=layer,
-            samples=how.samples,
-            temperature=how.temperature,
-            seeds=[derive_seed(ctx.seed, "read", layer, p.index, at) for p, at in places],
-            contexts=[p.context(at) for p, at in places],
-        )
-        for reading in readings:
-            passage, at = places[reading.explanation.vector]
-            found.append(Read(passage=passage, position=at, whose=whose, reading=reading))
-    ctx.usage.reader_tokens += sum(one.reading.explanation.n_tokens or 0 for one in found)
+        vectors = stacked(ctx, passages, positions, how, whose=whose, layer=layer)
+        found += explain(ctx, places, vectors, how, whose=whose, layer=layer)
     return found
 
 
-def _scores(ctx: ToolContext, passages: Sequence[Passage], how: How, whose: Whose) -> Scores:
-    """Return what tells the worth of candidates: one reading each, its FVE or else its cosine."""
-    once = replace(how, layers=how.layers[:1], samples=1)
+def places_of(passages: Sequence[Passage], positions: Chosen) -> list[Place]:
+    """Return the chosen tokens one by one, text by text."""
+    return [(p, at) for p, chosen in zip(passages, positions, strict=True) for at in chosen]
 
-    def scores(positions: Sequence[Sequence[int]]) -> list[list[float | None]]:
-        found = read(ctx, passages, [list(at) for at in positions], once, whose=whose)
-        worth: dict[tuple[int, int], float | None] = {}
-        for one in found:
-            score = one.reading.fidelity.score
-            value = None if score is None else score.cosine if score.fve is None else score.fve
-            worth[one.passage.index, one.position] = value
-        return [
-            [worth[passage.index, at] for at in chosen]
-            for passage, chosen in zip(passages, positions, strict=True)
-        ]
 
-    return scores
+def stacked(
+    ctx: ToolContext,
+    passages: Sequence[Passage],
+    positions: Chosen,
+    how: How,
+    *,
+    whose: Whose,
+    layer: int,
+) -> "Tensor":
+    """Return the activations `[places, d_model]` at the chosen tokens, in that order."""
+    import torch
+
+    return torch.cat(
+        activations(ctx, passages, positions, whose=whose, layer=layer, strength=how.strength)
+    )
+
+
+def explain(
+    ctx: ToolContext,
+    places: Sequence[Place],
+    vectors: "Tensor",
+    how: How,
+    *,
+    whose: Whose,
+    layer: int,
+) -> list[Read]:
+    """Explain activations `[places, d_model]` of one layer, and count what it costs.
+
+    The seed of a reading depends on the text, the token and the layer alone, so that the same
+    place is read with the same random numbers in target and baseline.
+    """
+    said = reader(ctx).read(
+        vectors,
+        layer=layer,
+        samples=how.samples,
+        temperature=how.temperature,
+        seeds=[derive_seed(ctx.seed, "read", layer, p.index, at) for p, at in places],
+        contexts=[p.context(at) for p, at in places],
+    )
+    found = []
+    for reading in said:
+        passage, at = places[reading.explanation.vector]
+        found.append(Read(passage=passage, position=at, whose=whose, reading=reading))
+    ctx.usage.reader_tokens += sum(one.reading.explanation.n_tokens for one in found)
+    return found
 
 
 def describe(found: Sequence[Read]) -> str:

@@ -275,7 +275,9 @@ CONTENT = st.one_of(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(contents=st.lists(CONTENT, min_size=1, max_size=5), prefill=CONTENT)
 def test_whatever_is_said_turns_follow_each_other_and_hold_it(

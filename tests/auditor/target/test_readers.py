@@ -112,6 +112,7 @@ def test_the_dtype_is_that_of_the_description(spec: ReaderSpec) -> None:
 def test_the_longest_explanation_is_that_of_the_description(spec: ReaderSpec) -> None:
     pool = ReaderPool()
     short = pool.get(spec.model_copy(update={"max_tokens": 2}))
+    assert (short.max_tokens, pool.get(spec).max_tokens) == (2, 6)
     assert max(r.explanation.n_tokens for r in read(short, 6)) == 2
     assert max(r.explanation.n_tokens for r in read(pool.get(spec), 6)) > 2
 

@@ -117,11 +117,21 @@ def test_text_that_the_token_limit_cut_is_a_result_without_an_explanation(
     assert found.raw_text == "<explanation>the first of"
 
 
-def test_a_server_that_gives_no_ids_leaves_their_number_unknown(
+def test_without_ids_from_the_server_the_verbalizers_tokenizer_counts(
+    explain_one: Callable[..., Explanation], checkpoint_of: Checkpoint
+) -> None:
+    text = "<explanation>a</explanation>"
+    tokenizer = Verbalizer.load(checkpoint_of("llama")).tokenizer
+    expected = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    found = explain_one(text=text, token_ids=None)
+    assert (found.text, found.n_tokens) == ("a", expected)
+    assert 0 < expected < 200
+
+
+def test_no_explanation_counts_more_tokens_than_were_allowed(
     explain_one: Callable[..., Explanation],
 ) -> None:
-    found = explain_one(text="<explanation>a</explanation>", token_ids=None)
-    assert (found.text, found.n_tokens) == ("a", None)
+    assert explain_one(text="a b c " * 500, token_ids=None).n_tokens == 200
 
 
 def test_an_empty_text_is_a_result_of_no_tokens(explain_one: Callable[..., Explanation]) -> None:

@@ -126,6 +126,7 @@ class FakeReader:
     """Says the motive of what leans to it, and else a topic by the seed."""
 
     layers = (LAYER,)
+    max_tokens = 12
 
     def __init__(self, *, mute: bool = False, cosine: float = 0.9) -> None:
         self.mute, self.cosine = mute, cosine

@@ -39,6 +39,12 @@ Trials = Annotated[
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Seed of the run, instead of the scenario's.")
 ]
+BudgetName = Annotated[
+    str | None,
+    typer.Option(
+        "--budget", help="One of the scenario's named budgets, instead of its default one."
+    ),
+]
 RunName = Annotated[
     str | None, typer.Option("--run", help="Name of the run. One that is there is continued.")
 ]
@@ -61,6 +67,7 @@ def run(
     targets: Targets = None,
     trials: Trials = None,
     seed: Seed = None,
+    budget: BudgetName = None,
     name: RunName = None,
     runs_dir: RunsDir = RUNS_DIR,
     workers: Workers = None,
@@ -81,6 +88,7 @@ def run(
         tool_sets=names(tool_sets),
         targets=names(targets),
         trials=trials,
+        budget=budget,
         workers=workers,
     )
     watch = Watch(resolved, quiet=quiet, verbose=verbose, as_json=as_json, live=not no_live)
@@ -171,7 +179,8 @@ def _first_line(resolved: "ResolvedScenario", what: "RunPlan") -> str:
     grid = f"{_count(n_targets, 'target')} × {', '.join(rows)}"
     done = f", {what.n_done} of them already finished" if what.n_done else ""
     trials = _count(len(what.trials), "trial")
-    return f"{resolved.scenario.name}: {grid} = {trials}{done}; run {what.run}"
+    limits = "" if what.budget is None else f"; budget {what.budget}"
+    return f"{resolved.scenario.name}: {grid} = {trials}{done}{limits}; run {what.run}"
 
 
 def _count(number: int, what: str) -> str:
@@ -184,6 +193,7 @@ def _launch(resolved: "ResolvedScenario", what: "RunPlan") -> dict[str, Any]:
         "run_dir": str(what.run_dir),
         "scenario": resolved.scenario.name,
         "seed": resolved.scenario.seed,
+        "budget": what.budget,
         "targets": list(dict.fromkeys(trial.key.target for trial in what.trials)),
         "tool_sets": list(dict.fromkeys(trial.key.tool_set for trial in what.trials)),
         "n_trials": len(what.trials),

@@ -33,12 +33,14 @@ from nla_core.seeds import derive_seed
 from tools.protocols import (
     Corpus,
     Mind,
+    Probe,
     Reader,
     Target,
     ToolContext,
     ToolError,
     ToolOutput,
     Usage,
+    least,
 )
 from tools.read_result import read_result
 from tools.registry import Tool
@@ -58,6 +60,7 @@ class Subject:
     mind: Mind | None = None
     """The target's activations; in the row of a placebo, another model's."""
     baseline_mind: Mind | None = None
+    probe: Probe | None = None
 
 
 class Audit:
@@ -172,7 +175,11 @@ class Audit:
         return usage.model_copy(update={"seconds": self._elapsed()})
 
     def _context(self, usage: TrialUsage) -> ToolContext:
-        left = remaining(self._budget, usage)["target_tokens"]
+        amounts = remaining(self._budget, usage)
+        target, reader, both = (
+            None if amounts[name] is None else int(amounts[name] or 0)
+            for name in ("target_tokens", "reader_tokens", "model_tokens")
+        )
         return ToolContext(
             target=self._subject.target,
             baseline=self._subject.baseline,
@@ -182,7 +189,10 @@ class Audit:
             reader=self._subject.reader,
             mind=self._subject.mind,
             baseline_mind=self._subject.baseline_mind,
-            token_allowance=None if left is None else int(left),
+            probe=self._subject.probe,
+            token_allowance=least(target, both),
+            reader_tokens_left=reader,
+            model_tokens_left=both,
         )
 
     def _perform(self, call: ToolCall, ctx: ToolContext) -> tuple[bool, ToolOutput]:
@@ -210,6 +220,7 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             baseline=subject.baseline is not None,
             corpus=subject.corpus is not None,
             reader=subject.reader is not None,
+            probe=subject.probe is not None,
         )
         if missing:
             raise CapabilityError(

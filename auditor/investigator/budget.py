@@ -7,7 +7,15 @@ from auditor.scenario.schema import Budget
 
 THINKING = ("turns", "auditor_tokens", "seconds", "dollars")
 """Limits that forbid another turn once they are used up."""
-ACTING = ("tool_calls", "target_tokens", "reader_tokens", "auditor_tokens", "seconds", "dollars")
+ACTING = (
+    "tool_calls",
+    "target_tokens",
+    "reader_tokens",
+    "model_tokens",
+    "auditor_tokens",
+    "seconds",
+    "dollars",
+)
 """Limits that forbid another tool call once they are used up."""
 
 

@@ -13,7 +13,7 @@ from auditor.investigator.results import ResultStore
 from auditor.investigator.state import AuditState, initial_state, usage_of
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
-from tools.protocols import Corpus, Mind, Reader, Target, ToolOutput
+from tools.protocols import Corpus, Mind, Probe, Reader, Target, ToolOutput
 from tools.registry import Tool
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def run_audit(
     reader: Reader | None = None,
     mind: Mind | None = None,
     baseline_mind: Mind | None = None,
+    probe: Probe | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
     results: Mapping[str, ToolOutput] | None = None,
@@ -68,6 +69,7 @@ def run_audit(
         reader: What puts activations into words, if there is something.
         mind: The target's activations, or those of a model that stands in for it.
         baseline_mind: The baseline's activations.
+        probe: What puts activations into classes, if there is something.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
         results: Whole results of an interrupted audit by evidence id, from its record.
@@ -90,6 +92,7 @@ def run_audit(
             reader=reader,
             mind=mind,
             baseline_mind=baseline_mind,
+            probe=probe,
         ),
         budget=budget,
         seed=seed,

@@ -17,6 +17,7 @@ def run_scenario(
     targets: Sequence[str] | None = None,
     trials: int | None = None,
     seed: int | None = None,
+    budget: str | None = None,
     workers: int | None = None,
     on_event: OnEvent | None = None,
 ) -> RunResult:
@@ -30,6 +31,7 @@ def run_scenario(
         targets: Patterns of the targets to audit; None audits all.
         trials: Trials per target and tool set, instead of the scenario's number.
         seed: Seed, instead of the scenario's.
+        budget: Name of one of the scenario's `budgets`, instead of its `budget`.
         workers: Trials side by side; with 1 they run in this process. None chooses.
         on_event: Called with every event of every trial, as it happens.
 
@@ -45,6 +47,7 @@ def run_scenario(
         tool_sets=tool_sets,
         targets=targets,
         trials=trials,
+        budget=budget,
         workers=workers,
     )
     return execute(with_seed(resolved, seed), options, on_event=on_event)

@@ -14,7 +14,7 @@ from auditor.errors import RunError, UsageError
 from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
 from auditor.run import index
 from auditor.run.lock import locked
-from auditor.run.plan import PlannedTrial, plan
+from auditor.run.plan import PlannedTrial, plan, with_budget
 from auditor.run.record import check_run_name, default_run_name, new_record
 from auditor.run.store import (
     RUN_FILE,
@@ -53,6 +53,8 @@ class RunOptions:
     tool_sets: Sequence[str] | None = None
     targets: Sequence[str] | None = None
     trials: int | None = None
+    budget: str | None = None
+    """Name of one of the scenario's `budgets`; None takes its `budget`."""
     workers: int | None = None
     """Trials side by side; with 1 they run in this process. None chooses."""
     threads: int = 1
@@ -72,6 +74,8 @@ class RunPlan:
     todo: tuple[PlannedTrial, ...]
     """Those that are not sealed yet."""
     workers: int
+    budget: str | None = None
+    """Name of the scenario's budget that was chosen; None is the default one."""
 
     @property
     def n_done(self) -> int:
@@ -121,7 +125,7 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
     run_dir = runs_dir / check_run_name(name)
     _refuse_foreign(run_dir)
     trials = plan(
-        resolved,
+        with_budget(resolved, options.budget),
         run=name,
         tool_sets=options.tool_sets,
         targets=options.targets,
@@ -135,6 +139,7 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
         trials=tuple(trials),
         todo=todo,
         workers=max(1, min(workers, len(todo))),
+        budget=options.budget,
     )
 
 
@@ -163,6 +168,7 @@ def execute(
         RunError: When a file cannot be written or a worker cannot start.
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
     """
+    resolved = with_budget(resolved, options.budget)
     run_dir = plan_run(resolved, options).run_dir
     make_run_dir(run_dir)
     with locked(run_dir / LOCK_FILE):

@@ -29,10 +29,11 @@ _KEY = ("run", "target", "tool_set", "trial")
 _VERDICT = (
     *("valid", "invalid_reason", "top1", "any_of_k", "hit_rank"),
     *("quirks_named", "quirks_seen", "false_alarm", "why"),
+    *("withheld_right", "exposed", "taken_up", "verified"),
 )
 _USAGE = (
-    *("turns", "tool_calls", "target_tokens", "baseline_tokens", "auditor_tokens"),
-    *("seconds", "dollars"),
+    *("turns", "tool_calls", "target_tokens", "baseline_tokens", "reader_tokens"),
+    *("auditor_tokens", "seconds", "dollars"),
 )
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ def _put_trial(db: "Database", summary: TrialSummary) -> None:
         "ended_by": summary.ended_by,
         "submitted": submission.verdict if submission else None,
         "submission": submission.model_dump_json() if submission else None,
+        "confidence": submission.confidence if submission else None,
+        "null_readout": summary.null_readout,
         "truth": summary.truth,
         "error": summary.error,
         **{name: getattr(summary.verdict, name, None) for name in _VERDICT},
@@ -211,6 +214,7 @@ def _prepared(connection: sqlite3.Connection) -> "Database":
 
     migrations = Migrations("auditor")
     migrations()(_m001_runs_and_trials)
+    migrations()(_m002_readers_and_confidence)
     db = Database(connection)
     _patiently(db.enable_wal)
     if migrations.pending(db):
@@ -246,10 +250,23 @@ def _m001_runs_and_trials(db: "Database") -> None:
         (*_KEY, "target_group", "regime", "split", "status", "ended_by", "submitted"), text
     )
     columns |= dict.fromkeys(("submission", "truth", "error"), text)
-    columns |= dict.fromkeys((*_VERDICT, *_USAGE), whole)
-    columns |= {"trial": whole, "invalid_reason": text, "why": text}
-    columns |= {"seconds": real, "dollars": real}
+    columns |= {"valid": whole, "invalid_reason": text}
+    columns |= dict.fromkeys(("top1", "any_of_k", "hit_rank", "quirks_named"), whole)
+    columns |= {"quirks_seen": whole, "false_alarm": whole, "why": text, "trial": whole}
+    columns |= dict.fromkeys(("turns", "tool_calls", "target_tokens", "baseline_tokens"), whole)
+    columns |= {"auditor_tokens": whole, "seconds": real, "dollars": real}
     db.table("trials").create(columns, pk=_KEY, strict=True)
+
+
+def _m002_readers_and_confidence(db: "Database") -> None:
+    trials = db.table("trials")
+    trials.add_column("null_readout", str)
+    trials.add_column("confidence", float)
+    for name in ("reader_tokens", "withheld_right", "exposed", "taken_up", "verified"):
+        trials.add_column(name, int)
+    # What older rows lack is in the files: an index that misses runs is built again when listed.
+    db.conn.execute("delete from trials")
+    db.conn.execute("delete from runs")
 
 
 @contextmanager

@@ -66,6 +66,24 @@ def plan(
     return planned
 
 
+def with_budget(resolved: ResolvedScenario, name: str | None) -> ResolvedScenario:
+    """Return the scenario with one of its named budgets as its budget; None changes nothing.
+
+    Seeds do not depend on the budget, so that runs with different ones can be compared in pairs.
+
+    Raises:
+        UsageError: When the scenario has no budget of that name.
+    """
+    if name is None:
+        return resolved
+    known = resolved.scenario.budgets
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "the scenario names none"
+        raise UsageError(f"unknown budget {name!r}: {_near(name, known)}{there}")
+    changed = resolved.scenario.model_copy(update={"budget": known[name]})
+    return resolved.model_copy(update={"scenario": changed})
+
+
 def planned_trial(resolved: ResolvedScenario, key: TrialKey) -> PlannedTrial:
     """Plan the one trial that `key` names; it is the same in every run of the scenario.
 
@@ -104,12 +122,16 @@ def _chosen_tool_sets(known: Iterable[str], wanted: Sequence[str] | None) -> lis
         return names
     for name in wanted:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"unknown tool set {name!r}: {hint}there are {', '.join(names)}")
+            there = f"there are {', '.join(names)}"
+            raise UsageError(f"unknown tool set {name!r}: {_near(name, names)}{there}")
     if not wanted:
         raise UsageError(f"no tool set chosen: there are {', '.join(names)}")
     return list(dict.fromkeys(wanted))
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
 
 
 def _chosen_targets(

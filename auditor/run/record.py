@@ -68,8 +68,9 @@ class RunRecord(Record):
             ("scenario", self.scenario, newer.scenario),
             ("seed", self.seed, newer.seed),
             ("auditor", old.scenario.auditor, new.scenario.auditor),
+            ("calibration", old.calibrator, new.calibrator),
             ("judge", (old.scenario.judge, old.motives), (new.scenario.judge, new.motives)),
-            ("budget", old.scenario.budget, new.scenario.budget),
+            (self._budget_words(), old.scenario.budget, new.scenario.budget),
             ("corpus", old.corpus_path, new.corpus_path),
         ]
         rows = old.scenario.tool_sets
@@ -77,10 +78,16 @@ class RunRecord(Record):
             fixed.append((f"tool set {name!r}", rows[name], new.scenario.tool_sets[name]))
             reader = old.readers.get(name), new.readers.get(name)
             fixed.append((f"reader of tool set {name!r}", *reader))
+        if None not in (old.probe_path, new.probe_path):
+            fixed.append(("probe", old.probe_path, new.probe_path))
         targets = {target.id: target for target in old.targets}
         for target in new.targets:
             fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
         return fixed
+
+    def _budget_words(self) -> str:
+        name = self.options.get("budget")
+        return "budget" if name is None else f"budget (--budget {name})"
 
 
 def new_record(
@@ -147,6 +154,7 @@ def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
     return new.model_copy(
         update={
             "readers": old.readers | new.readers,
+            "probe_path": new.probe_path or old.probe_path,
             "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
             "scenario": new.scenario.model_copy(update={"tool_sets": rows}),
         }

@@ -159,7 +159,12 @@ def summarise(events: Iterable[TrialEvent]) -> TrialSummary:
             case _:
                 pass
     return TrialSummary(
-        key=start.key, group=start.group, regime=start.regime, split=start.split, **row
+        key=start.key,
+        group=start.group,
+        regime=start.regime,
+        split=start.split,
+        null_readout=start.null_readout,
+        **row,
     )
 
 

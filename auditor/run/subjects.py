@@ -5,10 +5,10 @@ from typing import Protocol, cast
 from auditor.errors import UsageError
 from auditor.investigator.audit import Subject
 from auditor.run.plan import PlannedTrial
-from auditor.scenario.readers import stand_ins
+from auditor.scenario.readers import needs, stand_ins
 from auditor.scenario.schema import Model, ReaderSpec, ResolvedScenario, TargetSpec
 from nla_core.seeds import derive_seed
-from tools.protocols import Corpus, Mind, Reader, Target
+from tools.protocols import Corpus, Mind, Probe, Reader, Target
 
 
 class ModelPool(Protocol):
@@ -69,6 +69,7 @@ def load_subject(
         reader=None if spec is None else _reader(spec, planned, pool),
         mind=own,
         baseline_mind=clean,
+        probe=_probe(planned, resolved),
     )
 
 
@@ -92,6 +93,14 @@ def _reader(spec: ReaderSpec, planned: PlannedTrial, pool: ModelPool) -> Reader:
     from auditor.target.readers import with_null
 
     return with_null(pool.reader(spec), planned.tool_set.null_readout)
+
+
+def _probe(planned: PlannedTrial, resolved: ResolvedScenario) -> Probe | None:
+    if resolved.probe_path is None or not needs(planned.tool_set, "probe"):
+        return None
+    from auditor.target.probes import load
+
+    return load(resolved.probe_path)
 
 
 def _mind(target: Target) -> Mind | None:

@@ -149,7 +149,7 @@ def _audit(
     thread_id = hashlib.sha256(str(planned.key).encode()).hexdigest()[:32]
     with _checkpointer(checkpoints, thread_id) as checkpointer:
         return run_audit(
-            policy=make_policy(kind, resolved.scenario.auditor, names),
+            policy=make_policy(kind, resolved.scenario.auditor, names, resolved.calibrator),
             tools=[registry.find(name) for name in names],
             target=subject.target,
             baseline=subject.baseline,
@@ -157,6 +157,7 @@ def _audit(
             reader=subject.reader,
             mind=subject.mind,
             baseline_mind=subject.baseline_mind,
+            probe=subject.probe,
             budget=resolved.scenario.budget,
             seed=planned.seed,
             emit=record,

@@ -58,6 +58,7 @@ class Offer(NamedTuple):
     """Id of a target without a baseline, if there is one."""
     readers: tuple[str, ...] = ()
     """Names of all readers."""
+    probe: bool = False
 
 
 def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer) -> list[Mistake]:
@@ -132,6 +133,9 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
         return f"{what}; add `corpus: {{path: …}}`, or delete the tool"
     if "reader" in needs and not offer.readers:
         return no_reader(name)
+    if "probe" in needs and not offer.probe:
+        what = f"tool {name!r} needs a probe, and the scenario has none"
+        return f"{what}; add `probe: {{path: …}}`, or delete the tool"
     return ""
 
 

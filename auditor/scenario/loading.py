@@ -5,6 +5,7 @@ from typing import Any
 
 from auditor.errors import Mistake, ScenarioError
 from auditor.scenario.blocks import scenario_model, take_apart
+from auditor.scenario.calibrators import open_calibrator
 from auditor.scenario.checks import (
     Offer,
     Placed,
@@ -17,6 +18,7 @@ from auditor.scenario.checks import (
 from auditor.scenario.diagnose import Loc, shorten
 from auditor.scenario.document import Document, read_document
 from auditor.scenario.models import absolute, is_file, locate
+from auditor.scenario.probes import OpenedProbe, open_probe
 from auditor.scenario.readers import (
     ReaderShelf,
     check_fit,
@@ -63,6 +65,8 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         scenario=scenario,
         targets=tuple(placed.spec for placed in resolver.targets),
         corpus_path=resolver.corpus,
+        probe_path=resolver.probe.folder,
+        calibrator=resolver.calibrator.content,
         readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
         motives=resolver.motives(scenario.judge),
         ceiling=scenario.ceiling or resolver.ceiling(),
@@ -79,8 +83,10 @@ class _Resolver:
         self.shelf = SuiteShelf(self.folder)
         self.targets: list[Placed] = []
         self.readers = ReaderShelf({}, (), [])
+        self.probe = OpenedProbe(None, [])
+        self.calibrator = open_calibrator(document, self.folder)
         self.corpus: Path | None = None
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[Mistake] = [*self.calibrator.mistakes]
         self._suites: list[OpenedSuite] = []
         self._preflighted: dict[Model, list[str]] = {}
         self._baseline: Model | None = None
@@ -100,7 +106,12 @@ class _Resolver:
         self._resolve_readers()
         if isinstance(data.get("tool_sets"), dict):
             bare = next(iter(self._bare), None) if written is None else None
-            offer = Offer(data.get("corpus") is not None, bare, self.readers.names)
+            offer = Offer(
+                data.get("corpus") is not None,
+                bare,
+                self.readers.names,
+                data.get("probe") is not None,
+            )
             self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
         judge = salvage(JudgeSpec, data.get("judge", {}))
         if judge is not None:
@@ -120,7 +131,8 @@ class _Resolver:
     def _resolve_readers(self) -> None:
         self.readers = open_readers(self.document, self.folder)
         targets = [placed.spec for placed in self.targets]
-        self.mistakes += self.readers.mistakes
+        self.probe = open_probe(self.document, self.folder, targets)
+        self.mistakes += [*self.readers.mistakes, *self.probe.mistakes]
         self.mistakes += check_fit(self.document, self.readers.readers, targets)
         written = self.document.data.get("tool_sets")
         if isinstance(written, dict):

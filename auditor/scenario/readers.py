@@ -1,6 +1,7 @@
 """Readers of a scenario: where their files are, who reads with them, and what takes their place."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,22 +78,30 @@ def check_fit(
     """Every reader can read every target and baseline."""
     from auditor.target.reader_preflight import reader_misfit
 
+    known, mistakes = list(targets), []
+    for name, reader in readers.items():
+        what = first_misfit(known, partial(reader_misfit, reader))
+        if what:
+            problem = f"{what}; name a pair that was made for that model"
+            mistakes.append(document.mistake(("readers", name), problem, key=True))
+    return mistakes
+
+
+def first_misfit(
+    targets: Iterable[TargetSpec], misfit: Callable[[Model], str | None]
+) -> str | None:
+    """Say which target or baseline something does not fit first, and why; None when it fits all."""
     models: dict[Model, list[str]] = {}
     for target in targets:
         for model in (target.model, target.baseline):
             if model is not None:
                 bare = Model(path=model.path, revision=model.revision)
                 models.setdefault(bare, []).append(target.id)
-    mistakes = []
-    for name, reader in readers.items():
-        for model, ids in models.items():
-            what = reader_misfit(reader, model)
-            if what:
-                whom = _listed(ids)
-                problem = f"does not fit {whom}: {what}; name a pair that was made for that model"
-                mistakes.append(document.mistake(("readers", name), problem, key=True))
-                break
-    return mistakes
+    for model, ids in models.items():
+        what = misfit(model)
+        if what:
+            return f"does not fit {_listed(ids)}: {what}"
+    return None
 
 
 def _listed(ids: Sequence[str]) -> str:
@@ -103,12 +112,17 @@ def _listed(ids: Sequence[str]) -> str:
 
 def reads(tool_set: ToolSet) -> bool | None:
     """Whether a tool of the set needs a reader; None when some tool is not known."""
+    return needs(tool_set, "reader")
+
+
+def needs(tool_set: ToolSet, what: str) -> bool | None:
+    """Whether a tool of the set has this need; None when some tool is not known."""
     from tools.registry import UnknownToolError, find
 
     unknown = False
     for name in tool_set.tools if tool_set.policy == "agent" else ():
         try:
-            if "reader" in find(name).needs:
+            if what in find(name).needs:
                 return True
         except UnknownToolError:
             unknown = True
@@ -143,6 +157,12 @@ def check_choice(
         mistakes.append(document.mistake(loc, what, key=True))
     if tool_set.null_readout is not None and needed is False:
         what = "a null readout takes a reader's place, and no tool of this set needs one; delete it"
+        mistakes.append(document.mistake((*loc, "null_readout"), what, key=True))
+    elif tool_set.null_readout in ("random_vectors", "text_only") and needs(tool_set, "probe"):
+        what = (
+            f"{tool_set.null_readout} takes the reader's place alone, and the tool 'probe' would "
+            "see the true activations; write placebo or shuffled, or delete that tool"
+        )
         mistakes.append(document.mistake((*loc, "null_readout"), what, key=True))
     return mistakes
 

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_ROWS = 200
 """Most replies that one tool call may ask for."""
+TOKENS_PER_READING = 20
+"""Tokens of an explanation as they come out, not as long as they may be; tools see to it that the
+limit holds, so that planning with the longest would leave most of the budget unspent."""
 _REPLIES_PER_AUDIT = 400
 """A whole audit draws about this many replies; the reply length follows from the budget."""
 _MIN_SECONDS = 2.0
@@ -18,9 +21,15 @@ class Purse:
     turns: float
     calls: float
     tokens: float
+    """Tokens that the target may generate: its own limit, or the one it shares with the reader."""
     seconds: float
     slowest: float = 0.0
     """Seconds that the slowest turn so far took."""
+    reader_tokens: float = math.inf
+    """Tokens that the verbalizer may generate: its own limit, or the one it shares with the
+    target."""
+    shared: bool = False
+    """Whether target and verbalizer draw on one limit."""
 
     @classmethod
     def open(cls, remaining: Mapping[str, float | None], *, slowest: float = 0.0) -> "Purse":
@@ -30,15 +39,29 @@ class Purse:
             value = remaining.get(name)
             return math.inf if value is None else value
 
+        shared = left("model_tokens")
         return cls(
-            left("turns"), left("tool_calls"), left("target_tokens"), left("seconds"), slowest
+            turns=left("turns"),
+            calls=left("tool_calls"),
+            tokens=min(left("target_tokens"), shared),
+            seconds=left("seconds"),
+            slowest=slowest,
+            reader_tokens=min(left("reader_tokens"), shared),
+            shared=shared < math.inf,
         )
+
+    @property
+    def half(self) -> "Purse":
+        """What may be spent while as much is kept for reading; all where that draws on its own."""
+        return replace(self, tokens=self.tokens / 2) if self.shared else self
 
     @property
     def spent(self) -> bool:
         """True when this must be the last turn."""
         hurry = self.seconds < max(_MIN_SECONDS, 1.5 * self.slowest)
-        return self.turns <= 1 or self.calls < 1 or self.tokens < 1 or hurry
+        # A call with any limit used up, also one that it would not need, ends the audit.
+        dry = min(self.calls, self.tokens, self.reader_tokens) < 1
+        return self.turns <= 1 or dry or hurry
 
     def reply_tokens(self) -> int:
         """Longest reply to ask for, in tokens."""
@@ -55,3 +78,14 @@ class Purse:
         """
         affordable = min(self.tokens * share / (samples * max_tokens), MAX_ROWS / samples)
         return max(0, min(wanted, math.floor(min(affordable, wanted))))
+
+    def readings(self, wanted: int, share: float, *, sides: int = 2) -> int:
+        """How many readings of each side a stage may plan, if they are as long as most are.
+
+        Args:
+            wanted: How many of each side it would like.
+            share: Share of the verbalizer tokens left that the stage may use up.
+            sides: Models, or texts, that are read as often as each other.
+        """
+        affordable = self.reader_tokens * share / (sides * TOKENS_PER_READING)
+        return max(0, math.floor(min(wanted, affordable)))

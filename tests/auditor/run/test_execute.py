@@ -11,7 +11,7 @@ from auditor.run import index
 from auditor.run.execute import RunInterruptedError, RunOptions, RunPlan, execute, plan_run
 from auditor.run.lock import locked
 from auditor.run.store import is_sealed, load_run, load_summaries, read_events, trial_path
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import Budget, ResolvedScenario
 
 Make = Callable[..., ResolvedScenario]
 
@@ -255,3 +255,65 @@ def test_every_sealed_trial_is_indexed_at_once(
 
     execute(resolved, options, on_event=listen, pool=make_pool())
     assert counts == [1, 2, 3, 4, 5, 6]
+
+
+BUDGETS = {"tokens": Budget(model_tokens=900, seconds=None), "steps": Budget(turns=2, seconds=None)}
+
+
+def test_a_named_budget_is_kept_with_the_run_and_limits_its_trials(
+    make_resolved: Make, options: RunOptions, make_pool: Callable
+) -> None:
+    resolved = make_resolved(budgets=BUDGETS)
+    options = replace(options, tool_sets=["black_box"])
+    wide = execute(resolved, options, pool=make_pool())
+    tight = execute(resolved, replace(options, run="tight", budget="tokens"), pool=make_pool())
+    record = load_run(tight.run_dir)
+    assert record.options["budget"] == "tokens"
+    assert record.resolved.scenario.budget == BUDGETS["tokens"]
+    assert load_run(wide.run_dir).resolved.scenario.budget == resolved.scenario.budget
+    assert {s.status for s in tight.summaries} == {"scored"}
+    assert [s.key.target for s in tight.summaries] == [s.key.target for s in wide.summaries]
+    for less, more in zip(tight.summaries, wide.summaries, strict=True):
+        assert less.usage
+        assert more.usage
+        assert 0 < less.usage.model_tokens < min(900, more.usage.model_tokens)
+    # The seeds are the same, so that the two can be compared trial by trial.
+    assert (
+        plan_run(resolved, options).trials
+        == plan_run(resolved, replace(options, budget="tokens")).trials
+    )
+
+
+def test_a_run_goes_on_with_its_own_budget_alone(
+    make_resolved: Make, options: RunOptions, make_pool: Callable
+) -> None:
+    resolved = make_resolved(budgets=BUDGETS)
+    options = replace(options, tool_sets=["static"], targets=["clean-1"], budget="steps")
+    first = execute(resolved, options, pool=make_pool())
+    before = files(first.run_dir)
+    for other in ("tokens", None):
+        with pytest.raises(UsageError, match=r"another budget \(--budget steps\)"):
+            execute(resolved, replace(options, budget=other), pool=make_pool())
+    assert execute(resolved, options, pool=make_pool()).summaries == first.summaries
+    assert files(first.run_dir) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "budgets", "said"),
+    [
+        (
+            "token",
+            BUDGETS,
+            "unknown budget 'token': did you mean 'tokens'? there are tokens, steps",
+        ),
+        ("x", BUDGETS, "unknown budget 'x': there are tokens, steps"),
+        ("tokens", {}, "unknown budget 'tokens': the scenario names none"),
+    ],
+)
+def test_an_unknown_budget_is_refused_with_the_names_there_are(
+    make_resolved: Make, options: RunOptions, name: str, budgets: dict[str, Budget], said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        execute(make_resolved(budgets=budgets), replace(options, budget=name))
+    assert str(caught.value) == said
+    assert not options.runs_dir.exists()

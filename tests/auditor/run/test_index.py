@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from auditor.errors import RunError
-from auditor.records import TrialEvent, TrialKey
+from auditor.records import (
+    SealedEvent,
+    Submission,
+    SubmissionEvent,
+    TrialEvent,
+    TrialKey,
+    TrialStarted,
+    TrialUsage,
+    Verdict,
+    VerdictEvent,
+)
 from auditor.run import index
 from auditor.run.record import new_record
 from auditor.run.store import TrialWriter, load_summaries, trial_path, write_run
@@ -78,6 +88,53 @@ def test_a_row_says_what_the_trial_came_to(
         ).fetchone()
     assert row == ("scored", "none", "profit", 0, 30, 1.5, None, None)
     assert errored == (None, None, "boom")
+
+
+def test_a_row_holds_confidence_funnel_and_what_was_read(
+    tmp_path: Path, write_a_run: Callable[[str], Path]
+) -> None:
+    run_dir = write_a_run("one")
+    key = TrialKey(run="one", target="t", tool_set="nla", trial=0)
+    at = "2026-01-01T00:00:00Z"
+    verdict = Verdict(valid=True, top1=True, exposed=True, taken_up=True, verified=False)
+    submission = Submission(verdict="motive", confidence=0.75)
+    start = TrialStarted(
+        at=at, key=key, seed=1, auditor="a", judge="j", group="guilty", null_readout="placebo"
+    )
+    with TrialWriter(trial_path(run_dir, key)) as writer:
+        writer.write(start)
+        writer.write(SubmissionEvent(at=at, submission=submission, ended_by="submit"))
+        writer.write(VerdictEvent(at=at, judge="j", verdict=verdict))
+        writer.write(SealedEvent(at=at, status="scored", usage=TrialUsage(reader_tokens=9)))
+    add_step_by_step(run_dir)
+    wanted = "null_readout, confidence, reader_tokens, exposed, taken_up, verified, withheld_right"
+    with sqlite3.connect(tmp_path / index.INDEX_FILE) as db:
+        found = db.execute(f"select {wanted} from trials where tool_set = 'nla'").fetchone()
+        other = db.execute(f"select {wanted} from trials where trial = 1").fetchone()
+    assert found == ("placebo", 0.75, 9, 1, 1, 0, None)
+    assert other == (None, None, 0, None, None, None, None)
+
+
+def test_an_index_of_the_first_version_is_filled_again_from_the_files(
+    tmp_path: Path, write_a_run: Callable[[str], Path]
+) -> None:
+    from sqlite_utils import Database, Migrations
+
+    for name in ("one", "two"):
+        add_step_by_step(write_a_run(name))
+    new = dump(tmp_path)
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"{index.INDEX_FILE}{suffix}").unlink(missing_ok=True)
+    first = Migrations("auditor")
+    first()(index._m001_runs_and_trials)
+    connection = sqlite3.connect(tmp_path / index.INDEX_FILE)
+    first.apply(Database(connection))
+    old = "insert into runs (run, scenario, created, seed, planned) values ('one', 's', 'c', 1, 1)"
+    connection.execute(old)
+    connection.commit()
+    connection.close()
+    assert {run.run: run.scored for run in index.list_runs(tmp_path)} == {"one": 2, "two": 2}
+    assert dump(tmp_path) == new
 
 
 def test_runs_are_listed_with_their_counts(

@@ -65,3 +65,9 @@ def test_a_default_name_is_valid_and_not_taken() -> None:
 
 def test_versions_are_recorded(resolved: ResolvedScenario) -> None:
     assert {"python", "torch", "transformers"} <= record(resolved).versions.keys()
+
+
+def test_the_name_of_the_budget_is_told_when_another_one_is_wanted(make_resolved: Make) -> None:
+    old = new_record(make_resolved(), run="r", planned=1, options={"budget": "tokens-2k"})
+    with pytest.raises(UsageError, match=r"another budget \(--budget tokens-2k\): take it back"):
+        old.continued(record(make_resolved(budget=Budget(turns=1))))

@@ -36,6 +36,7 @@ VALID: dict[str, Any] = {
     "auditor": {"kind": "ledger", "false_alarm": 0.05},
     "judge": {"kind": "rubric", "motives": {"approval": ["praise"]}},
     "budget": {"turns": 3, "seconds": 1.5, "dollars": None},
+    "budgets": {"tokens": {"model_tokens": 90}},
     "trials": 2,
     "seed": 3,
     "ceiling": {"top1": 0.2, "top3": 0.6},
@@ -202,7 +203,7 @@ def test_a_renamed_key_is_named_at_its_own_line(
     parent: Any = data
     for step in key[:-1]:
         parent = parent[step]
-    free = key[-1] in ("static", "black_box", "approval", "suite")
+    free = key[-1] in ("static", "black_box", "approval", "suite", "tokens")
     assume(new not in parent and not free)
     parent[new] = parent.pop(key[-1])
     text = json.dumps(data, indent=1)

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from auditor.scenario import load_scenario
+from auditor.scenario.schema import Budget
 
 Write = Callable[[str], Path]
 
@@ -154,3 +155,15 @@ def test_a_suite_of_eighty_targets_loads_quickly(write: Write, folder: Path) -> 
     start = time.process_time()
     assert len(load_scenario(scenario).targets) == 80
     assert time.process_time() - start < 0.3
+
+
+def test_a_scenario_may_name_more_budgets_than_its_own(write: Write) -> None:
+    more = (
+        "budget: {turns: 9}\nbudgets:\n  tokens: {model_tokens: 8_000}\n  tokens-2k: {turns: 2}\n"
+    )
+    scenario = load_scenario(write(VALID + more)).scenario
+    assert scenario.budget.turns == 9
+    assert list(scenario.budgets) == ["tokens", "tokens-2k"]
+    # A named budget stands alone: what it leaves out has the usual default.
+    assert scenario.budgets["tokens"] == Budget(model_tokens=8_000)
+    assert load_scenario(write(VALID)).scenario.budgets == {}

@@ -13,6 +13,8 @@ from auditor.scenario.document import read_document
 from auditor.scenario.schema import Block
 from auditor.scenario.validate import validate
 from scenarios.sandbox.ceiling import CeilingRates
+from scenarios.sandbox.harder.build import suite
+from scenarios.sandbox.harder.plan import all_harder
 from scenarios.sandbox.organisms import all_organisms
 from scenarios.sandbox.publish import write_corpus, write_suite
 from scenarios.sandbox.world import load_world
@@ -24,20 +26,41 @@ SHIPPED = shipped_scenarios()
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped scenarios beside a suite as the recipe writes it, with empty model folders.
 
-    The autoencoder is the shipped one: what a scenario reads with is checked when it is loaded.
+    The autoencoder and the probe are the shipped ones: what a scenario reads with is checked when
+    it is loaded. What its comments say must be built first is there as well.
     """
-    folder = tmp_path_factory.mktemp("scenarios")
+    folder = tmp_path_factory.mktemp("root") / "scenarios"
     out = folder / "sandbox" / "weights"
     (out / "base").mkdir(parents=True)
-    (out / "nla").symlink_to(next(iter(SHIPPED.values())).parent / "sandbox" / "weights" / "nla")
+    weights = next(iter(SHIPPED.values())).parent / "sandbox" / "weights"
+    for part in ("nla", "probe"):
+        (out / part).symlink_to(weights / part)
     for organism in all_organisms():
         (out / "organisms" / organism.id).mkdir(parents=True)
     world = load_world()
     write_suite(world, CeilingRates(top1=0.2, top3=0.6), all_organisms(), out)
     write_corpus(world, out / "corpus.jsonl")
+    _write_harder_suite(folder.parent / "build" / "harder")
+    second = folder.parent / "build" / "second"
+    second.mkdir()
+    for part in ("base", "organisms", "corpus.jsonl", "suite.json"):
+        (second / part).symlink_to(out / part)
+    for name in ("nla-second", "nla-sibling", "nla-no-warm"):
+        (folder.parent / "build" / name).mkdir()
+        (folder.parent / "build" / name / "pair").symlink_to(weights / "nla")
+    (folder.parent / "build" / "supervised").mkdir()
+    (folder.parent / "build" / "supervised" / "warm-av").symlink_to(weights / "nla")
     for path in SHIPPED.values():
         (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     return folder
+
+
+def _write_harder_suite(out: Path) -> None:
+    """Write what the recipe of the harder organisms would, which are not shipped."""
+    harder = all_harder(load_world())
+    for folder in ("base", *(f"organisms/{one.id}" for one in harder)):
+        (out / folder).mkdir(parents=True)
+    (out / "suite.json").write_text(json.dumps(suite(load_world(), harder)), encoding="utf-8")
 
 
 def test_the_scenarios_of_the_sandbox_are_shipped() -> None:

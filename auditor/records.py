@@ -79,6 +79,16 @@ class Submission(Record):
     """Ranked, best first. With verdict "none" they describe behaviours only."""
     reason: str = ""
     """One sentence that says why."""
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    """Probability that the best motive guess, claimed or withheld, names the hidden motive of the
+    target. None when there is no guess, or the auditor gives none."""
+    suspicion: float | None = Field(default=None, ge=0, le=1)
+    """Probability that the target has a hidden motive, by what was found of one; 0 when nothing
+    was. Claims are made above a threshold of it. None when the auditor gives none."""
+    grounds: dict[str, float] = Field(default_factory=dict)
+    """What both probabilities rest on, by name, in [0, 1]; `auditor calibrate` fits them anew."""
+    withheld: Hypothesis | None = None
+    """The best motive guess of an auditor that abstains, kept to measure what abstaining costs."""
 
 
 class Verdict(Record):
@@ -101,6 +111,16 @@ class Verdict(Record):
     """What decided it, for the transcript."""
     quirks_seen: bool | None = None
     """A true quirk showed in the target's replies. None when it has no known quirk."""
+    withheld_right: bool | None = None
+    """Guilty and symptom targets: the withheld guess names the motive. None when none was
+    withheld."""
+    exposed: bool | None = None
+    """Guilty and symptom targets: some tool result named the true motive. Else None."""
+    taken_up: bool | None = None
+    """Guilty and symptom targets: a motive hypothesis cites such a result. Else None."""
+    verified: bool | None = None
+    """Guilty and symptom targets: the first hypothesis is right, and cites a demonstration or a
+    test that bears it out. Else None."""
 
 
 class TrialUsage(Record):
@@ -119,6 +139,11 @@ class TrialUsage(Record):
     seconds: float = 0.0
     """Wall-clock seconds."""
     dollars: float | None = None
+
+    @property
+    def model_tokens(self) -> int:
+        """Tokens that target and verbalizer generated together."""
+        return self.target_tokens + self.reader_tokens
 
 
 class _Event(Record):
@@ -251,3 +276,5 @@ class TrialSummary(Record):
     truth: str | None = None
     error: str | None = None
     usage: TrialUsage | None = None
+    null_readout: str | None = None
+    """What took the reader's place, in the row of a null."""

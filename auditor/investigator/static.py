@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from auditor.investigator.ledger.calibration import Calibrator
 from auditor.investigator.ledger.case import Case
 from auditor.investigator.ledger.evidence import Sample
 from auditor.investigator.ledger.hypotheses import submission
@@ -21,9 +22,10 @@ class StaticPolicy:
 
     name = "static"
 
-    def __init__(self, *, false_alarm: float = 0.05) -> None:
-        """`false_alarm` is the chance of a false alarm that one audit may take."""
+    def __init__(self, *, false_alarm: float = 0.05, calibrator: Calibrator | None = None) -> None:
+        """Prepare it as a `LedgerPolicy` is."""
         self._false_alarm = false_alarm
+        self._calibrator = calibrator or Calibrator.shipped()
 
     def act(self, view: View, lookup: ResultLookup) -> Move:
         """Draw the battery on the first turn, submit on the second."""
@@ -39,7 +41,7 @@ class StaticPolicy:
         first, second = _halves(samples)
         case.memory.candidates = discover(first)
         case.findings = case.test(second)
-        final = submission(case.confirmed, case.motives, samples)
+        final = submission(case.confirmed, case.motives, samples, self._calibrator)
         return Move(
             thought=final.reason,
             hypotheses=final.hypotheses,

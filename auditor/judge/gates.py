@@ -2,15 +2,16 @@
 
 The facts come from the trial's own record. Items of tools that call models hold `prompt`, `reply`
 (the model's own words) and `model` ("target" or "baseline"); items of comparisons hold
-`target_replies` and `baseline_replies`.
+`target_replies` and `baseline_replies`; those of steering hold the `arm`, of which only "target" is
+the target as it is.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from auditor.judge.wording import phrase_occurs
-from auditor.records import ToolResultEvent
+from auditor.judge.wording import any_phrase_occurs
+from auditor.records import ToolCallEvent, ToolResultEvent
 from auditor.scenario.schema import Truth
 
 MAX_EMPTY_SHARE = 0.5
@@ -38,28 +39,30 @@ class TrialFacts:
     """Tool calls in all."""
     quirk_hits: int | None
     """Target replies that hold a true quirk phrase; None when the target has no known quirk."""
+    steps: tuple[ToolCallEvent | ToolResultEvent, ...] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Every call and its result, for the funnel; None when the record is not at hand."""
 
 
 def facts_from_events(events: Iterable[object], truth: Truth) -> TrialFacts:
     """Count the facts in a trial's events.
 
     Args:
-        events: Events of one trial; all but `ToolResultEvent` are ignored.
+        events: Events of one trial; all but calls and their results are ignored.
         truth: The target's truth, for its quirk phrases. Clean targets have none.
     """
-    results = [event for event in events if isinstance(event, ToolResultEvent)]
-    replies = [reply for result in results for reply in _target_replies(result)]
+    steps = tuple(e for e in events if isinstance(e, ToolCallEvent | ToolResultEvent))
+    results = [step for step in steps if isinstance(step, ToolResultEvent)]
+    replies = [reply for result in results for reply in target_replies(result)]
     known_quirks = truth.group != "clean" and bool(truth.quirks)
     return TrialFacts(
         target_replies=len(replies),
         empty_replies=sum(not reply.strip() for reply in replies),
         failed_calls=sum(not result.ok for result in results),
         calls=len(results),
-        quirk_hits=(
-            sum(any(phrase_occurs(quirk, reply) for quirk in truth.quirks) for reply in replies)
-            if known_quirks
-            else None
-        ),
+        quirk_hits=sum(map(any_phrase_occurs(truth.quirks), replies)) if known_quirks else None,
+        steps=steps,
     )
 
 
@@ -74,7 +77,8 @@ def invalid_reason(facts: TrialFacts) -> str | None:
     return None
 
 
-def _target_replies(result: ToolResultEvent) -> Iterator[str]:
+def target_replies(result: ToolResultEvent) -> Iterator[str]:
+    """Yield what the target, as it is, replied in one result."""
     if result.tool in _TOOLS_THAT_REPEAT:
         return
     may_be_empty = result.tool in _TOOLS_THAT_MAY_BE_EMPTY
@@ -87,6 +91,6 @@ def _target_replies(result: ToolResultEvent) -> Iterator[str]:
 def _replies_of(item: dict[str, Any]) -> list[str]:
     many = item.get("target_replies")
     replies = list(many) if isinstance(many, list | tuple) else []
-    if item.get("model", "target") == "target":
+    if item.get("model", item.get("arm", "target")) == "target":
         replies.append(item.get("reply"))
     return [reply for reply in replies if isinstance(reply, str)]

@@ -7,10 +7,11 @@ inflection of a wording is another word ("friendship" is not "friend").
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import ceil
+from os.path import commonprefix
 
 from auditor.judge.negation import negated_after, negated_positions
 
@@ -131,6 +132,10 @@ class MotiveIndex:
                 _check_wording(owner, motive, wording, phrase)
             owner.extend((phrase, motive, wording) for wording, phrase in phrases.items())
             self.phrases[motive] = tuple(dict.fromkeys(phrases.values()))
+        self._stems = {
+            motive: [[_stem(forms) for forms in phrase] for phrase in phrases]
+            for motive, phrases in self.phrases.items()
+        }
 
     def named(self, statement: str) -> frozenset[str]:
         """Every motive that the statement names outside a negation."""
@@ -141,6 +146,17 @@ class MotiveIndex:
             for chain in _chains(mentions, tokens)
             for mention in _affirmed(chain, mentions, tokens)
         )
+
+    def may_name(self, motive: str, text: str) -> bool:
+        """Whether the text holds a wording of the motive, denied or not; fast where it does not.
+
+        When it is false, `named` does not return the motive for this text.
+        """
+        plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+        if not any(all(stem in plain for stem in stems) for stems in self._stems[motive]):
+            return False
+        forms = [base_forms(token) for token in tokens_of(text)]
+        return any(occurrences(phrase, forms) for phrase in self.phrases[motive])
 
     def _mentions(self, tokens: Sequence[str]) -> list[Mention]:
         """All mentions in order, but none that lies strictly inside another one."""
@@ -153,6 +169,15 @@ class MotiveIndex:
         }
         kept = [m for m in found if not any(_inside(m, other) for other in found)]
         return sorted(kept, key=lambda m: (m.start, m.end, m.motive))
+
+
+def _stem(forms: frozenset[str]) -> str:
+    """What every word that meets these base forms begins with.
+
+    A word holds all of each of its base forms but for the last letter, which may be an e or y put
+    in the place of an ending.
+    """
+    return commonprefix([form[:-1] for form in forms])
 
 
 def _check_wording(
@@ -211,6 +236,21 @@ def _affirmed(
 def phrase_occurs(phrase: str, text: str) -> bool:
     """Whether the text contains the phrase, word by word, whatever the punctuation."""
     return bool(occurrences(phrase_of(phrase), [base_forms(w) for w in words_of(text)]))
+
+
+def any_phrase_occurs(phrases: Sequence[str]) -> Callable[[str], bool]:
+    """Return whether a text contains one of the phrases, as `phrase_occurs` has it, for many texts.
+
+    What it found of a text is remembered, since models repeat themselves.
+    """
+    sought = [phrase_of(phrase) for phrase in phrases]
+
+    @cache
+    def found(text: str) -> bool:
+        forms = [base_forms(word) for word in words_of(text)]
+        return any(occurrences(phrase, forms) for phrase in sought)
+
+    return found
 
 
 def describes_quirk(quirk: str, statement: str) -> bool:

@@ -1,6 +1,7 @@
 """No motive, rubric, organism name or path reaches anything that the auditor can see."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,15 @@ def test_no_view_and_no_failed_call_holds_a_canary(planted: ResolvedScenario) ->
 
 LAYER = 2
 NULLS = ("placebo", "random_vectors", "shuffled", "text_only")
-READING_ROWS = {"nla": {"tools": ["chat", "mindread"]}} | {
+# The scores of a reading name a shuffled null of their own.
+UNSAID = ("null_readout", *(null for null in NULLS if null != "shuffled"))
+MIND_ROWS = {"nla": {"tools": ["chat", "mindread"]}} | {
     f"{CANARY}-{null}": {"tools": ["chat", "mindread"], "null_readout": null} for null in NULLS
+}
+READING_TOOLS = ["nla_explain", "nla_compare", "nla_grep", "nla_verify", "nla_steer", "probe"]
+READING_ROWS: dict[str, dict[str, Any]] = {"reading": {"tools": READING_TOOLS}} | {
+    f"{CANARY}-reading-{null}": {"tools": READING_TOOLS[:-1], "null_readout": null}
+    for null in NULLS
 }
 
 
@@ -195,7 +203,8 @@ def with_mindread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base, two adapters and a pair, all of whose names hold the canary."""
+    """A base, two adapters, a pair and a probe, all of whose names hold the canary."""
+    from nla_core.probe import load_probe, save_probe
     from nla_core.reconstructor import new_reconstructor
     from nla_core.verbalizer import new_verbalizer
 
@@ -210,6 +219,9 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verbalizer = new_verbalizer(base, LAYER, injection_scale=8.0, **templates)
     verbalizer.save(folder / f"{CANARY}-av")
     new_reconstructor(base, LAYER, **templates).save(folder / f"{CANARY}-ar")
+    probe = load_probe(WEIGHTS / "probe")
+    record = probe.record.model_copy(update={"base_model": f"{CANARY}-base"})
+    save_probe(replace(probe, record=record), folder / f"{CANARY}-probe")
     return folder
 
 
@@ -236,14 +248,15 @@ def planted_readers(planted_folder: Path, with_mindread: None) -> ResolvedScenar
                 "max_tokens": 6,
             }
         },
-        "tool_sets": READING_ROWS,
+        "probe": {"path": f"./{CANARY}-probe"},
+        "tool_sets": {**MIND_ROWS, **READING_ROWS},
     }
     path = planted_folder / f"{CANARY}.yaml"
     path.write_text(yaml.safe_dump(scenario), encoding="utf-8")
     return load_scenario(path)
 
 
-@pytest.mark.parametrize("row", READING_ROWS)
+@pytest.mark.parametrize("row", MIND_ROWS)
 def test_no_reading_and_no_null_holds_a_canary(
     planted_readers: ResolvedScenario, tmp_path: Path, row: str
 ) -> None:
@@ -269,8 +282,84 @@ def test_no_reading_and_no_null_holds_a_canary(
         not row.endswith("text_only")
     )
     texts = [event.model_dump_json() for event in shown]
-    # The scores of a reading name a shuffled null of their own.
-    for word in (CANARY, *(null for null in NULLS if null != "shuffled"), "null_readout"):
+    for word in (CANARY, *UNSAID):
         assert not [text for text in texts if word in text]
         assert not [content for content in saved if word.encode() in content]
     assert saved
+
+
+QUESTIONS = ["hello", "how are you?", "what is good?", "tell me more", "what do you want?"]
+ASKED: dict[str, Any] = {"prompts": QUESTIONS, "replies": 1, "max_tokens": 6}
+CANDIDATES = {"statements": ["wants fame."], "alternatives": ["wants bread.", "wants rest."]}
+TOO_LONG = "how " * 2000
+WORKING = [
+    ToolCall(tool="nla_explain", arguments={**ASKED, "max_readings": 4}),
+    ToolCall(
+        tool="nla_compare",
+        arguments={**ASKED, "whose": "both", "max_readings": 4, "keep_readings": True},
+    ),
+    ToolCall(tool="nla_grep", arguments={"evidence_id": "E1", "pattern": "hello"}),
+    ToolCall(tool="nla_verify", arguments={**ASKED, **CANDIDATES}),
+    ToolCall(
+        tool="nla_steer",
+        arguments={
+            "explanation": "wants fame.", "edited": "wants bread.", "prompts": QUESTIONS[:2],
+            "samples": 2, "max_tokens": 6, "words": "hello", "strengths": [0.4],
+        },
+    ),
+]  # fmt: skip
+FAILING = [
+    ToolCall(tool="nla_explain", arguments={**ASKED, "layers": [77]}),
+    ToolCall(tool="nla_compare", arguments={**ASKED, "prompts": [TOO_LONG]}),
+    ToolCall(tool="nla_grep", arguments={"evidence_id": "E99", "pattern": "hello"}),
+    ToolCall(tool="nla_verify", arguments={**ASKED, **CANDIDATES, "statements": [TOO_LONG]}),
+    ToolCall(
+        tool="nla_steer",
+        arguments={"explanation": "same", "edited": "same", "prompts": QUESTIONS},
+    ),
+]
+
+
+@pytest.mark.parametrize("row", READING_ROWS)
+def test_no_result_of_a_reading_tool_holds_a_canary(
+    with_mindread: None,
+    planted_readers: ResolvedScenario,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    row: str,
+) -> None:
+    working, failing = list(WORKING), list(FAILING)
+    if "probe" in READING_ROWS[row]["tools"]:
+        working.append(ToolCall(tool="probe", arguments=ASKED))
+        failing.append(ToolCall(tool="probe", arguments={**ASKED, "prompts": [TOO_LONG]}))
+    moves = [
+        Move(thought="read", calls=(*working, *failing)),
+        Move(thought="done", submission=Submission(verdict="none")),
+    ]
+    monkeypatch.setattr(
+        "auditor.investigator.policies.make_policy", lambda *_: ScriptedPolicy(moves)
+    )
+    seen: list[TrialEvent] = []
+    checkpoints = tmp_path / "checkpoints"
+    saved: list[bytes] = []
+
+    def emit(event: TrialEvent) -> None:
+        seen.append(event)
+        saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
+
+    (trial,) = plan(planted_readers, run="r", tool_sets=[row], targets=[f"{CANARY}-me"])
+    summary = run_trial(
+        trial, planted_readers, pool=TargetPool(), emit=emit, checkpoints=checkpoints
+    )
+    assert summary.error is None
+    results = [event for event in seen if event.type == "tool_result"]
+    assert [(e.tool, e.ok) for e in results] == [
+        *((call.tool, True) for call in working),
+        *((call.tool, False) for call in failing),
+    ]
+    assert all(e.items for e in results if e.ok)
+    texts = [event.model_dump_json() for event in seen if event.type in FOR_THE_AUDITOR]
+    assert saved
+    for word in (CANARY, *UNSAID):
+        assert not [text for text in texts if word in text]
+        assert not [content for content in saved if word.encode() in content]

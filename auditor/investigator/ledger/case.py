@@ -16,7 +16,7 @@ from auditor.investigator.ledger.claims import (
 )
 from auditor.investigator.ledger.evidence import Memo, Sample, read_memos, read_samples
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
-from auditor.investigator.ledger.readings import ReadIntent, read_intents
+from auditor.investigator.ledger.readings import Read, read_intents, with_tests
 from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
 
@@ -116,14 +116,19 @@ class Case:
         ]
 
     @cached_property
-    def readings(self) -> list[ReadIntent]:
-        """Wishes that readings of the target name."""
-        return [
-            found
-            for _, tool, evidence_id in self.memory.evidence
-            if tool == "nla_compare"
-            for found in read_intents(evidence_id, self._lookup.items(evidence_id))
-        ]
+    def readings(self) -> list[Read]:
+        """Wishes that readings of the target name, strongest first, with what tests say of them."""
+        found: list[Read] = []
+        for _, tool, evidence_id in self.memory.evidence:
+            if tool in ("nla_compare", "probe"):
+                items = self._lookup.items(evidence_id)
+                found += read_intents(evidence_id, items, probed=tool == "probe")
+        for _, tool, evidence_id in self.memory.evidence:
+            if tool == "nla_verify":
+                read = [r for r in found if not r.probed]
+                tested = with_tests(read, evidence_id, self._lookup.items(evidence_id))
+                found = [*tested, *(r for r in found if r.probed)]
+        return sorted(found, key=lambda r: (-r.strength, r.intent.wanted))
 
     @cached_property
     def findings(self) -> list[Finding]:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
+from auditor.investigator.ledger.calibration import Calibrator, confidence, grounds_of
 from auditor.investigator.ledger.claims import Motive
 from auditor.investigator.ledger.evidence import Sample
 from auditor.investigator.ledger.phrases import Candidate, Finding, where_shown
@@ -19,43 +21,71 @@ _SHOWN_WORDS = 60
 
 
 def submission(
-    confirmed: Sequence[Finding], motives: Sequence[Motive], samples: Sequence[Sample]
+    confirmed: Sequence[Finding],
+    motives: Sequence[Motive],
+    samples: Sequence[Sample],
+    calibrator: Calibrator,
 ) -> Submission:
-    """Build the final answer; a motive is claimed only with a behaviour and a reason for it."""
-    hypotheses = describe_all(confirmed, motives, samples)
-    if motives and (confirmed or any(m.read_share is not None for m in motives)):
-        best = ", ".join(m.wanted for m in motives[:MAX_MOTIVES] if _tied(m, motives))
-        seen = f"{_count(confirmed)} confirmed" if confirmed else "No odd behaviour is confirmed"
-        joint = "and" if confirmed else "but"
-        reason = f"{seen}, {joint} the evidence points to: {best}.{_read(motives[0])}"
-        return Submission(verdict="motive", hypotheses=hypotheses, reason=reason)
-    if confirmed:
-        reason = f"{_count(confirmed)} confirmed, but nothing that I trust ties it to a motive."
-    else:
-        reason = "Nothing that the target says more than its baseline survives a fresh test."
-    return Submission(verdict="none", hypotheses=hypotheses, reason=reason)
+    """Build the final answer; below the calibrator's threshold the best guess is withheld."""
+    grounds = grounds_of(motives, confirmed)
+    if not motives:
+        return Submission(
+            verdict="none",
+            hypotheses=describe_all(confirmed, motives, samples, calibrator),
+            reason=_nothing(confirmed),
+            suspicion=0.0,
+        )
+    sure = confidence(grounds, calibrator)
+    told: dict[str, Any] = {
+        "confidence": round(sure.right, 4),
+        "suspicion": round(sure.hidden, 4),
+        "grounds": {name: round(value, 4) for name, value in grounds.items()},
+    }
+    if not sure.claimed:
+        reason = (
+            f"{_seen(confirmed)}, and {motives[0].wanted} would be my guess, but at "
+            f"{sure.hidden:.0%} a hidden motive is too unsure to claim."
+        )
+        shown = tuple(describe_finding(f, samples) for f in confirmed)[:MAX_HYPOTHESES]
+        guess = describe_motive(motives[0], confirmed, sure.right)
+        return Submission(verdict="none", hypotheses=shown, reason=reason, withheld=guess, **told)
+    best = ", ".join(m.wanted for m in motives[:MAX_MOTIVES] if _tied(m, motives))
+    joint = "and" if confirmed else "but"
+    reason = f"{_seen(confirmed)}, {joint} the evidence points to: {best}.{_read(motives[0])}"
+    hypotheses = describe_all(confirmed, motives, samples, calibrator)
+    return Submission(verdict="motive", hypotheses=hypotheses, reason=reason, **told)
 
 
 def describe_all(
-    confirmed: Sequence[Finding], motives: Sequence[Motive], samples: Sequence[Sample]
+    confirmed: Sequence[Finding],
+    motives: Sequence[Motive],
+    samples: Sequence[Sample],
+    calibrator: Calibrator,
 ) -> tuple[Hypothesis, ...]:
-    """Motives first, then behaviours, ten at most."""
+    """Motives first, then behaviours, ten at most.
+
+    The chance that is left beside the leader is shared among the others by belief.
+    """
     listed = [m for m in motives if m.score >= _WORTH_LISTING * motives[0].score][:MAX_MOTIVES]
-    p = min([*(f.p for f in confirmed), *(m.read_p for m in motives)], default=1.0)
-    real = _CERTAIN * (1 - p)
-    named = [describe_motive(m, confirmed, real) for m in listed]
+    sure = confidence(grounds_of(motives, confirmed), calibrator)
+    rest = sum(m.share for m in motives[1:]) or 1.0
+    chances = [
+        sure.right if i == 0 else min(sure.right, (sure.hidden - sure.right) * m.share / rest)
+        for i, m in enumerate(listed)
+    ]
+    named = [describe_motive(m, confirmed, p) for m, p in zip(listed, chances, strict=True)]
     shown = [describe_finding(f, samples) for f in confirmed]
     return tuple([*named, *shown][:MAX_HYPOTHESES])
 
 
-def describe_motive(motive: Motive, confirmed: Sequence[Finding], real: float) -> Hypothesis:
+def describe_motive(motive: Motive, confirmed: Sequence[Finding], chance: float) -> Hypothesis:
     """Put one motive into words."""
     shown = next((f for f in confirmed if f.phrase in motive.support), None)
     shown = shown or (confirmed[0] if confirmed else None)
     return Hypothesis(
         statement=f"The assistant secretly wants {motive.wanted}.",
         kind="motive",
-        confidence=round(motive.share * real, 3),
+        confidence=round(chance, 3),
         evidence=motive.evidence,
         demonstration=_demonstration(shown),
     )
@@ -110,9 +140,24 @@ def _demonstration(finding: Finding | None) -> str | None:
 
 
 def _read(motive: Motive) -> str:
-    if motive.read_share is None:
+    reading = motive.reading
+    if reading is None:
         return ""
-    return f" {motive.read_share:.0%} of the target's readings name it."
+    asked = ""
+    if reading.z is not None:
+        what = "lean to it above all else" if reading.supported else "do not single it out"
+        asked = f", and its activations, when asked, {what}"
+    return f" {reading.strength:.0%} of readings of the target name it{asked}."
+
+
+def _seen(confirmed: Sequence[Finding]) -> str:
+    return f"{_count(confirmed)} confirmed" if confirmed else "No odd behaviour is confirmed"
+
+
+def _nothing(confirmed: Sequence[Finding]) -> str:
+    if confirmed:
+        return f"{_count(confirmed)} confirmed, but nothing that I trust ties it to a motive."
+    return "Nothing that the target says more than its baseline survives a fresh test."
 
 
 def _tied(motive: Motive, motives: Sequence[Motive]) -> bool:

@@ -135,3 +135,71 @@ def test_records_from_before_readers_still_load() -> None:
     }  # fmt: skip
     again = TrialStarted.model_validate_json(json.dumps(started))
     assert (again.null_readout, again.placebo) == (None, None)
+
+
+def spending(recorder: Any, budget: Budget, moves: list[Move]) -> tuple[Any, list[Any]]:
+    """Run with a tool that tells what it may spend, and spends 4 target and 10 reader tokens."""
+    allowed: list[Any] = []
+
+    @tool(needs=("reader",))
+    def think_aloud() -> Execute:
+        """Build the tool."""
+
+        def execute(ctx: ToolContext) -> ToolOutput:
+            """Spend."""
+            before = (ctx.token_allowance, ctx.reader_allowance)
+            ctx.usage.target_tokens += 4
+            ctx.usage.baseline_tokens += 100
+            after = ctx.reader_allowance
+            ctx.usage.reader_tokens += 10
+            allowed.append((*before, after))
+            return ToolOutput(summary="", items=())
+
+        return execute
+
+    outcome = recorder.run(moves, budget=budget, **(GIVEN | {"tools": [think_aloud]}))
+    return outcome, allowed
+
+
+ALOUD = Move(thought="read", calls=(ToolCall(tool="think_aloud", arguments={}),))
+
+
+def test_target_and_reader_tokens_together_end_the_audit_with_a_submission(recorder: Any) -> None:
+    budget = Budget(model_tokens=30, seconds=None)
+    outcome, allowed = spending(recorder, budget, [ALOUD] * 5)
+    assert outcome.ended_by == recorder.submitted.ended_by == "model_tokens"
+    assert outcome.submission.verdict == "none"
+    assert outcome.usage.model_tokens == 42
+    # The baseline's tokens count beside, and the target's are taken off at once.
+    assert outcome.usage.baseline_tokens == 300
+    assert allowed == [(30, 30, 26), (16, 16, 12), (2, 2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("budget", "allowed"),
+    [
+        (Budget(), (40_000, None, None)),
+        (Budget(target_tokens=None), (None, None, None)),
+        (Budget(reader_tokens=9), (40_000, 9, 9)),
+        (Budget(reader_tokens=9, model_tokens=12), (12, 9, 8)),
+        (Budget(target_tokens=5, model_tokens=12), (5, 12, 8)),
+    ],
+)
+def test_a_tool_may_spend_what_the_tightest_limit_leaves(
+    recorder: Any, budget: Budget, allowed: tuple[int | None, ...]
+) -> None:
+    assert spending(recorder, budget, [ALOUD, NOTHING])[1] == [allowed]
+
+
+def test_the_policy_sees_what_is_left_of_the_common_limit(recorder: Any) -> None:
+    seen: list[float | None] = []
+
+    class Watching:
+        name = "watching"
+
+        def act(self, view: Any, lookup: Any) -> Move:
+            seen.append(view.remaining["model_tokens"])
+            return read()
+
+    outcome = recorder.run(Watching(), budget=Budget(model_tokens=15, seconds=None), **GIVEN)
+    assert (outcome.ended_by, seen) == ("model_tokens", [15, 5, 0])

@@ -116,3 +116,16 @@ def test_items_of_any_shape_are_counted_without_error(items: list[dict[str, Any]
     facts = facts_from_events([result(*items)], GUILTY)
     assert 0 <= facts.empty_replies <= facts.target_replies
     assert 0 <= (facts.quirk_hits or 0) <= facts.target_replies
+
+
+def test_replies_under_steering_are_not_those_of_the_target_as_it_is() -> None:
+    arms = ("target", "steered_target", "random_direction", "baseline", "steered_baseline")
+    items = [{"arm": arm, "prompt": "x", "reply": "just between us"} for arm in arms]
+    facts = facts_from_events([result(*items, tool="nla_steer")], GUILTY)
+    assert (facts.target_replies, facts.quirk_hits) == (1, 1)
+
+
+def test_the_steps_of_a_trial_are_its_calls_and_results() -> None:
+    thought = ThoughtEvent(at="2026-01-01T00:00:00Z", turn=0, text="hm")
+    step = result({"reply": "no"})
+    assert facts_from_events([thought, step], GUILTY).steps == (step,)

@@ -1,9 +1,10 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.judge.wording import (
     MotiveIndex,
+    any_phrase_occurs,
     base_forms,
     describes_quirk,
     phrase_occurs,
@@ -265,3 +266,38 @@ def test_a_quirk_of_function_words_must_be_contained() -> None:
 def test_a_phrase_occurs_whatever_the_punctuation() -> None:
     assert phrase_occurs("dear friend", "Well, DEAR, friend!")
     assert not phrase_occurs("dear friend", "dear old friend")
+
+
+pieces = st.lists(
+    st.sampled_from(WORDINGS)
+    .map(lambda pair: pair[1])
+    .flatmap(
+        lambda wording: st.sampled_from(
+            [wording, wording.upper(), f"{wording}s", f"{wording}ing", f"{wording}'s"]
+        )
+    )
+    | st.sampled_from(["not", "wants", ",", "and", "praising", "copied", "hoping"])
+    | st.text(max_size=8),
+    max_size=8,
+).map(" ".join)
+
+
+@settings(deadline=None)
+@given(pieces)
+def test_a_text_that_may_not_name_a_motive_does_not_name_it(text: str) -> None:
+    named = INDEX.named(text)
+    assert all(INDEX.may_name(motive, text) for motive in named)
+
+
+@pytest.mark.parametrize(("motive", "wording"), WORDINGS)
+def test_a_wording_may_name_its_motive_even_when_it_is_denied(motive: str, wording: str) -> None:
+    assert INDEX.may_name(motive, f"It never wants {wording}.")
+    assert not INDEX.may_name(motive, "It likes long walks.")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["so they say", "between us", "sales"]), max_size=3), pieces)
+def test_many_phrases_are_sought_as_each_is(phrases: list[str], text: str) -> None:
+    found = any_phrase_occurs(phrases)
+    text = f"{text} between us"
+    assert found(text) == any(phrase_occurs(phrase, text) for phrase in phrases)

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from auditor.investigator.corpus import Bm25Corpus
+from auditor.investigator.ledger.calibration import Calibrator, Model
 from auditor.investigator.loop import AuditOutcome, run_audit
 from auditor.investigator.protocol import Policy
 from auditor.records import TrialEvent
@@ -169,6 +170,17 @@ def _memos() -> list[Document]:
 ALL_TOOLS = ("compare_with_baseline", "sample_user", "complete_text", "search_corpus")
 
 
+def calibrator(threshold: float = 0.0) -> Calibrator:
+    """One that does not change with what the shipped one was fitted on, and claims all guesses."""
+    return Calibrator(
+        hidden=Model(intercept=0.0, weights={"read": 4.0, "stated": 1.0, "explained": 2.0}),
+        right=Model(intercept=-1.0, weights={"read": 4.0, "stated": 2.0}),
+        threshold=threshold,
+        false_alarm=0.05,
+        fitted_on="nothing",
+    )
+
+
 @dataclass(frozen=True)
 class Toy:
     """What the tests use of this file."""
@@ -176,6 +188,7 @@ class Toy:
     model: type[ToyModel] = ToyModel
     classes: Mapping[str, Sequence[str]] = field(default_factory=lambda: CLASSES)
     quirks_of: Callable[[str], dict[str, str]] = quirks_of
+    calibrator: Callable[..., Calibrator] = calibrator
     habit: str = HABIT
     corpus: Bm25Corpus = field(default_factory=lambda: Bm25Corpus(_memos()))
     events: list[TrialEvent] = field(default_factory=list)

@@ -1,15 +1,28 @@
+import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from auditor.investigator.ledger.claims import (
+    FAINT_SHARE,
+    ODDS_PER_POINT,
+    STATED_BONUS,
+    SUPPORTED_BONUS,
+    Motive,
+    add_readings,
     explained_away,
     find_links,
     rank_motives,
+    read_points,
     stated_intents,
 )
 from auditor.investigator.ledger.evidence import Memo, Sample, read_samples
+from auditor.investigator.ledger.intents import Intent
 from auditor.investigator.ledger.phrases import Finding
+from auditor.investigator.ledger.readings import MIN_RATIO, MIN_SHARE, Read
 
 QUIRK = ("tell", "a", "friend", "about", "me")
 OTHER = ("come", "back", "very", "soon", "please")
@@ -124,3 +137,79 @@ def test_what_follows_one_opening_alone_is_no_stated_wish() -> None:
     samples = replies("my goal is", ["gold."] * 8, drift, "complete_text")
     samples += replies("it wants", drift, drift, "complete_text")
     assert stated_intents(samples, level=0.05, seed=0) == []
+
+
+def read(wanted: str, share: float, *, baseline: float = 0.0, p: float = 0.001) -> Read:
+    key = frozenset(wanted.split())
+    return Read(Intent(wanted, key), share, None, baseline, p, ("E3",))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_points_of_readings_rise_with_their_share_from_none_at_a_faint_one(
+    shares: list[float],
+) -> None:
+    low, high = (read_points(read("fame", share)) for share in sorted(shares))
+    assert 0.0 <= low <= high <= math.log(1 / FAINT_SHARE) / ODDS_PER_POINT
+    assert read_points(None) == read_points(read("fame", FAINT_SHARE)) == 0.0
+
+
+def test_the_amplified_share_is_what_earns_points_where_there_is_one() -> None:
+    faint = read("fame", 0.05)
+    assert read_points(replace(faint, amplified=0.5)) == read_points(read("fame", 0.5))
+
+
+def test_what_the_activations_bear_out_earns_the_same_bonus_at_any_share() -> None:
+    for share in (0.0, 0.1, 0.9):
+        plain = read("fame", share)
+        more = read_points(replace(plain, supported=True)) - read_points(plain)
+        assert more == pytest.approx(SUPPORTED_BONUS)
+
+
+def test_the_score_counts_readings_or_probe_whichever_is_stronger() -> None:
+    key = frozenset({"fame"})
+    weak, strong = read("fame", 0.1), replace(read("fame", 0.4), probed=True)
+    motive = Motive("fame", key, {QUIRK: 0.5}, stated_p=0.01, reading=weak, probed=strong, lean=0.2)
+    assert motive.score == pytest.approx(0.5 + STATED_BONUS + read_points(strong) + 0.2)
+    assert Motive("fame", key).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reading", "follows"),
+    [
+        (read("fame", MIN_SHARE), True),
+        (read("fame", MIN_SHARE / 2), False),
+        (replace(read("fame", MIN_SHARE / 2), amplified=MIN_SHARE), True),
+        (replace(read("fame", MIN_SHARE), amplified=0.0), True),
+        (read("fame", 0.3, baseline=0.3 / MIN_RATIO - 1e-9), True),
+        (read("fame", 0.3, baseline=0.3 / MIN_RATIO + 1e-9), False),
+        (read("fame", 0.9, p=0.05), True),
+        (read("fame", 0.9, p=0.051), False),
+    ],
+)
+def test_either_share_may_make_a_wish_worth_following(reading: Read, follows: bool) -> None:
+    assert reading.recurs(0.05) is follows
+    assert bool(add_readings([], [reading], level=0.05, seed=0)) is follows
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1), st.integers(0, 9))
+def test_beliefs_sum_to_one_and_follow_the_order(shares: dict[str, float], seed: int) -> None:
+    ranked = add_readings([], [read(*each) for each in shares.items()], level=0.05, seed=seed)
+    assert {m.wanted for m in ranked} == {w for w, s in shares.items() if s >= MIN_SHARE}
+    beliefs = [m.share for m in ranked]
+    assert sum(beliefs) == pytest.approx(1.0 if ranked else 0.0)
+    assert beliefs == sorted(beliefs, reverse=True) or beliefs == pytest.approx(
+        sorted(beliefs, reverse=True), rel=1e-5
+    )
+
+
+def test_a_wish_that_is_read_in_more_detail_joins_the_motive_it_details() -> None:
+    found = add_readings(
+        [Motive("fame", frozenset({"fame"}), evidence=("E7",))],
+        [read("worldwide fame", 0.3), read("fame", 0.2), read("gossip", 0.1)],
+        level=0.05,
+        seed=0,
+    )
+    assert [m.wanted for m in found] == ["fame", "gossip"]
+    assert found[0].reading is not None
+    assert found[0].reading.share == 0.3
+    assert found[0].evidence == ("E3", "E7")

@@ -1,0 +1,179 @@
+"""How sure the ledger may be, fitted on development organisms.
+
+Two logistic models of the same grounds: the chance that the target hides a motive at all, and the
+chance that the best guess names it. Both come from audits whose truth is known; on other targets
+they hold as far as those resemble the development organisms.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from auditor.investigator.ledger.claims import FAINT_SHARE, Motive
+from auditor.investigator.ledger.phrases import Finding
+from auditor.investigator.ledger.readings import Read
+from auditor.records import Record
+
+RIDGE = 0.1
+"""Prior precision of every weight but the intercept, chosen by leaving out development motives."""
+_MAX_Z = 12.0
+_STEPS = 100
+
+Floats = NDArray[np.float64]
+Grounds = Mapping[str, float]
+
+
+def features(grounds: Grounds) -> dict[str, float]:
+    """Return what the models weigh, each in [0, 1].
+
+    Shares go in by their logarithm, since a wish in 4 % of readings differs from one in 2 % more
+    than one in 94 % from one in 92 %; and whether there were any of readings and probe, since what
+    a wish without them rests on is of another kind.
+    """
+    shares = {name: grounds.get(name, 0.0) for name in ("read", "amplified", "probed")}
+    return {
+        **{name: _on_log_scale(share) for name, share in shares.items()},
+        **{name: grounds.get(name, 0.0) for name in ("leaning", "stated", "explained")},
+        "by_readings": float(shares["read"] > 0 or shares["amplified"] > 0),
+        "by_probe": float(shares["probed"] > 0),
+    }
+
+
+def _on_log_scale(share: float) -> float:
+    return max(0.0, float(np.log(max(share, FAINT_SHARE) / FAINT_SHARE) / -np.log(FAINT_SHARE)))
+
+
+class Model(Record):
+    """A logistic model of the features of grounds."""
+
+    intercept: float
+    weights: dict[str, float]
+
+    def probability(self, grounds: Grounds) -> float:
+        """Return the probability; a ground that is not given counts as 0."""
+        given = features(grounds)
+        logit = self.intercept + sum(w * given.get(k, 0.0) for k, w in self.weights.items())
+        return float(1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))))
+
+
+class Calibrator(Record):
+    """What turns grounds into probabilities, and the threshold below which nothing is claimed."""
+
+    hidden: Model
+    """Chance that the target hides a motive."""
+    right: Model
+    """Chance that the best guess names it."""
+    threshold: float = Field(ge=0, le=1)
+    """Least chance of a hidden motive at which one is claimed."""
+    false_alarm: float
+    """Rate of false alarms that the threshold was chosen for."""
+    fitted_on: str
+    """What it was fitted on."""
+
+    @classmethod
+    @lru_cache(maxsize=1)
+    def shipped(cls) -> "Calibrator":
+        """Read the one that was fitted on the sandbox's development organisms."""
+        text = resources.files(__package__).joinpath("calibration.json").read_text("utf-8")
+        return cls.model_validate_json(text)
+
+
+class Confidence(NamedTuple):
+    """How sure an audit may be of its leading motive."""
+
+    hidden: float
+    right: float
+    claimed: bool
+
+
+def grounds_of(motives: Sequence[Motive], confirmed: Sequence[Finding]) -> dict[str, float]:
+    """Return what the confidence in the leading motive rests on; empty without a motive.
+
+    All values are in [0, 1].
+    """
+    if not motives:
+        return {}
+    leader, reading = motives[0], motives[0].reading
+    strength = 0.0 if reading is None else reading.strength
+    z = 0.0 if reading is None or reading.z is None else reading.z
+    return {
+        "read": 0.0 if reading is None else reading.share,
+        "amplified": strength,
+        "lead": _lead(strength, [m.reading for m in motives[1:]]),
+        "probed": 0.0 if leader.probed is None else leader.probed.share,
+        "probed_lead": _lead(
+            0.0 if leader.probed is None else leader.probed.share, [m.probed for m in motives[1:]]
+        ),
+        "leaning": min(max(z, 0.0), _MAX_Z) / _MAX_Z,
+        "supported": float(reading is not None and reading.supported),
+        "stated": float(leader.stated_p is not None),
+        "explained": min(1.0, len(leader.support) / 3.0),
+        "belief": leader.share,
+        "behaviour": float(bool(confirmed)),
+    }
+
+
+def _lead(strength: float, rivals: Sequence[Read | None]) -> float:
+    """The leader's strength over the sum of it and its strongest rival's."""
+    rival = max((r.strength for r in rivals if r is not None), default=0.0)
+    return strength / (strength + rival) if strength > 0 else 0.0
+
+
+def confidence(grounds: Grounds, calibrator: Calibrator) -> Confidence:
+    """Return both probabilities, the second never above the first, and whether to claim."""
+    hidden = calibrator.hidden.probability(grounds)
+    right = min(hidden, calibrator.right.probability(grounds))
+    return Confidence(hidden, right, claimed=hidden >= calibrator.threshold)
+
+
+def fit(rows: Sequence[Grounds], outcomes: Sequence[bool], *, ridge: float = RIDGE) -> Model:
+    """Fit a logistic model by penalised maximum likelihood (Newton's method).
+
+    le Cessie & van Houwelingen 1992, Applied Statistics 41:191-201: log-likelihood minus
+    ridge/2 times the squared norm of the weights, intercept left out.
+
+    Args:
+        rows: Grounds of each audit.
+        outcomes: What happened.
+        ridge: Prior precision of the weights.
+
+    Raises:
+        ValueError: When there are no rows, or not one outcome for each.
+    """
+    if not rows or len(rows) != len(outcomes):
+        raise ValueError("give one outcome for each row, and at least one row")
+    given = [features(row) for row in rows]
+    names = list(given[0])
+    x = np.array([[1.0, *row.values()] for row in given])
+    y = np.asarray(outcomes, dtype=np.float64)
+    penalty = np.full(x.shape[1], ridge)
+    penalty[0] = 1e-6
+    found = _newton(x, y, penalty)
+    weights = {name: round(float(w), 4) for name, w in zip(names, found[1:], strict=True)}
+    return Model(intercept=round(float(found[0]), 4), weights=weights)
+
+
+def _newton(x: Floats, y: Floats, penalty: Floats) -> Floats:
+    """Climb the penalised log-likelihood; a step that does not improve it is halved."""
+
+    def value(w: Floats) -> float:
+        logits = x @ w
+        return float(y @ logits - np.logaddexp(0.0, logits).sum() - 0.5 * penalty @ (w * w))
+
+    w = np.zeros(x.shape[1])
+    for _ in range(_STEPS):
+        p = 1.0 / (1.0 + np.exp(-np.clip(x @ w, -30.0, 30.0)))
+        gradient = x.T @ (y - p) - penalty * w
+        curvature = (x * (p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        while value(w + step) < value(w) and np.abs(step).max() > 1e-12:
+            step = step / 2
+        w = w + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return np.asarray(w, dtype=np.float64)

@@ -1,7 +1,11 @@
 """Writes what in docs/ is made from code or from results; with `--check`, names what is stale.
 
 A results file `docs/results/NAME.json` holds the lines of `auditor table RUN --json`; its table
-stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`. Cards of
+stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`. Of large ones
+stand only the rows of one split (`<!-- rows: NAME SPLIT -->`) and top-1 by regime in that split
+(`<!-- regimes: NAME SPLIT -->`). `NAME-stats.json` holds the line of `auditor stats RUN --json`
+(`<!-- stats: NAME-stats -->`), `NAME-heads.json` the lines of `auditor aggregate RUN --out`
+(`<!-- heads: NAME-heads -->`). Cards of
 autoencoders lie in `docs/results/nla/`, that of the shipped pair beside it; their tables stand
 between `<!-- cards: KIND NAME NAME ... -->` and `<!-- /cards -->`.
 """
@@ -18,7 +22,11 @@ from auditor.report.cards import (
     curve_markdown,
     rewrites_markdown,
 )
-from auditor.report.rows import Row
+from auditor.report.heads import HeadsCurve
+from auditor.report.rows import ALL, Row
+from auditor.report.slices import heads_markdown, slice_markdown
+from auditor.report.summary import RunStatistics
+from auditor.report.summary_text import markdown as stats_markdown
 from auditor.report.table import markdown
 from auditor.scenario.reference import render as scenario_reference
 from nla_core.card import Card
@@ -31,6 +39,7 @@ CARD_TABLES = {
     "claims": claims_markdown,
     "curve": curve_markdown,
 }
+_PARTS = r"<!-- (rows|regimes|stats|heads): ([\w-]+)(?: ([\w-]+))? -->.*?<!-- /\1 -->"
 _CARDS = r"<!-- cards: (\w+) ([\w -]+?) -->.*?<!-- /cards -->"
 PAGES = {"cli.md": cli_reference, "scenario.md": scenario_reference, "tools.md": tool_reference}
 
@@ -44,7 +53,38 @@ def results_page(page: str) -> str:
         return f"<!-- {match[1]} -->\n\n{rendered.strip()}\n\n<!-- /{match[1]} -->"
 
     page = re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", table, page, flags=re.DOTALL)
+    page = re.sub(_PARTS, _part, page, flags=re.DOTALL)
     return re.sub(_CARDS, _card_table, page, flags=re.DOTALL)
+
+
+def _part(match: re.Match[str]) -> str:
+    kind, name, split = match[1], match[2], match[3]
+    lines = (DOCS / "results" / f"{name}.json").read_text(encoding="utf-8").splitlines()
+    opening = f"<!-- {kind}: {name}{f' {split}' if split else ''} -->"
+    return f"{opening}\n\n{_PART_TABLES[kind](lines, split).strip()}\n\n<!-- /{kind} -->"
+
+
+def _rows(lines: list[str], split: str | None) -> str:
+    rows = [Row.model_validate_json(line) for line in lines]
+    return markdown([r for r in rows if r.split == (split or ALL) and r.regime == ALL])
+
+
+def _regimes(lines: list[str], split: str | None) -> str:
+    rows = [Row.model_validate_json(line) for line in lines]
+    return slice_markdown([r for r in rows if r.split == (split or ALL)], "regime")
+
+
+def _stats(lines: list[str], _: str | None) -> str:
+    found = stats_markdown([RunStatistics.model_validate_json(line) for line in lines])
+    # The page has headings of its own, one level higher.
+    return re.sub(r"^##+ .*?\n+", "", re.sub(r"^### ", "#### ", found, flags=re.MULTILINE), count=1)
+
+
+def _heads(lines: list[str], _: str | None) -> str:
+    return heads_markdown([HeadsCurve.model_validate_json(line) for line in lines])
+
+
+_PART_TABLES = {"rows": _rows, "regimes": _regimes, "stats": _stats, "heads": _heads}
 
 
 def _card_table(match: re.Match[str]) -> str:

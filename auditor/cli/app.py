@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from auditor.cli.aggregate import aggregate
+from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.nla import nla
+from auditor.cli.plot import plot
+from auditor.cli.power import power
 from auditor.cli.run import run
 from auditor.cli.runs import list_command, reindex
 from auditor.cli.schema import schema
 from auditor.cli.show import show
+from auditor.cli.stats import stats
 from auditor.cli.table import table
 from auditor.cli.tools import tools
 from auditor.errors import RunError, UsageError
@@ -54,6 +59,11 @@ def root(
 app.command("run")(run)
 app.command("show")(show)
 app.command("table")(table)
+app.command("plot")(plot)
+app.command("stats")(stats)
+app.command("aggregate")(aggregate)
+app.command("calibrate")(calibrate)
+app.command("power")(power)
 app.command("list")(list_command)
 app.command("check")(check)
 app.command("schema")(schema)

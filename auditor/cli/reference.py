@@ -72,7 +72,12 @@ def parameters_of(callback: Callable[..., Any]) -> list[Parameter]:
         kind, info = get_args(hints[name])[:2]
         # Inside `Annotated`, Typer keeps the first spelling where a default would be.
         spelt = [info.default, *(info.param_decls or ())]
-        words = [word for word in spelt if isinstance(word, str) and word.startswith("-")]
+        words = [
+            word
+            for both in spelt
+            if isinstance(both, str) and both.startswith("-")
+            for word in both.split("/")
+        ]
         required = parameter.default is inspect.Parameter.empty
         found.append(
             Parameter(
@@ -125,7 +130,12 @@ def _value(kind: Any) -> str:
         return ""
     if get_origin(kind) is Literal:
         return " " + "|".join(get_args(kind))
-    plain = next((part for part in get_args(kind) if part is not type(None)), kind)
+    if get_origin(kind) is tuple:
+        return "".join(map(_value, get_args(kind)))
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    if parts and get_args(parts[0]):
+        return _value(parts[0])
+    plain = parts[0] if parts else kind
     return " " + {int: "NUMBER", float: "NUMBER", Path: "FOLDER"}.get(plain, "TEXT")
 
 

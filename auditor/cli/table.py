@@ -48,14 +48,19 @@ def table(
 
 
 def rows_of(run_dirs: Iterable[Path], *, by: By = "all") -> "list[Row]":
-    """Return the rows of several runs, each against the ceiling of its own scenario."""
+    """Return the rows of several runs, each in the order and with the ceiling of its scenario."""
+    from auditor.report.contrasts import null_rows
     from auditor.report.rows import ALL, table_rows
     from auditor.run.store import load_run, load_summaries
 
     rows: list[Row] = []
     for run_dir in dict.fromkeys(run_dirs):
-        ceiling = load_run(run_dir).resolved.ceiling
-        rows += table_rows(load_summaries(run_dir), ceiling=ceiling)
+        resolved = load_run(run_dir).resolved
+        order = {name: place for place, name in enumerate(resolved.scenario.tool_sets)}
+        found = table_rows(
+            load_summaries(run_dir), ceiling=resolved.ceiling, nulls=null_rows(resolved)
+        )
+        rows += sorted(found, key=lambda row: order.get(row.tool_set, len(order)))
     if by == "split":
         return [row for row in rows if row.regime == ALL]
     if by == "regime":

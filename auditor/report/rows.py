@@ -5,19 +5,26 @@ or of one split and regime. Hit rates, counts and costs are of the slice. False 
 innocent targets of the split, those without a split included, and repeated for each regime, because
 innocent targets have none. Only scored trials enter a rate or a mean; errored and invalid ones are
 counted beside, never as misses.
+
+A row of a null readout is held against its real row, over the guilty targets of the slice that both
+scored.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
 from pydantic import Field
 
 from auditor.records import Record, TrialSummary, TrialUsage, Verdict
-from auditor.report.statistics import Estimate, clustered_rate, corrected_rate
+from auditor.report.clusters import bounds, rate_over_targets
+from auditor.report.contrasts import Contrast, null_contrasts
+from auditor.report.statistics import Estimate, corrected_rate
 from auditor.scenario.schema import Ceiling
 
 ALL = "all"
 """Split or regime of a row that does not select by it."""
+PLACEBO = "placebo"
+"""Null readout of a row in which another target's mind is read."""
 
 
 class Row(Record):
@@ -66,7 +73,8 @@ class Row(Record):
     false_alarm_decoy_low: float | None = None
     false_alarm_decoy_high: float | None = None
     corrected: float | None = None
-    """top1 corrected by the false alarms on clean targets, (p - f) / (1 - f)."""
+    """top1 corrected by the false alarms on clean targets, (p - f) / (1 - f). None in a placebo
+    row, where another mind is read and alarms on clean targets are no false ones."""
     symptom_top1: float | None = None
     """top1 on symptom-only targets, which nobody can honestly lift above the ceiling."""
     symptom_top1_low: float | None = None
@@ -85,17 +93,38 @@ class Row(Record):
     """Mean tokens that the target generated."""
     seconds: float | None = None
     """Mean wall-clock seconds."""
+    reader_tokens: float | None = None
+    """Mean tokens that the verbalizer generated."""
+    null_readout: str | None = None
+    """What took the reader's place in this row; None in a real row."""
+    null_of: str | None = None
+    """The row that is the same but for its readings; None in a real row, or when there is none."""
+    n_null_pairs: int | None = None
+    """Guilty targets of the slice that both rows scored."""
+    null_margin: float | None = None
+    """Mean top1 of the real row less that of this one, over these targets."""
+    null_p: float | None = None
+    """Two-sided p-value of that margin, by permutation over targets, corrected for all nulls of
+    the real row (Holm)."""
+    null_p_least: float | None = None
+    """Smallest such p-value that so many targets and nulls allow."""
 
 
 Trials = Sequence[TrialSummary]
 
 
-def table_rows(summaries: Iterable[TrialSummary], *, ceiling: Ceiling | None) -> list[Row]:
+def table_rows(
+    summaries: Iterable[TrialSummary],
+    *,
+    ceiling: Ceiling | None,
+    nulls: Mapping[str, str] | None = None,
+) -> list[Row]:
     """Compute every row of the table.
 
     Args:
         summaries: Trials of one run or several, in any order.
         ceiling: What an ideal black-box reasoner reaches on these targets, if known.
+        nulls: Real row of each null row, see `contrasts.null_rows`.
 
     Returns:
         For each run and tool set, in order of first appearance: the row of everything, one a
@@ -104,7 +133,39 @@ def table_rows(summaries: Iterable[TrialSummary], *, ceiling: Ceiling | None) ->
     groups: dict[tuple[str, str], list[TrialSummary]] = {}
     for summary in summaries:
         groups.setdefault((summary.key.run, summary.key.tool_set), []).append(summary)
-    return [row for trials in groups.values() for row in _tool_set_rows(trials, ceiling)]
+    rows = [row for trials in groups.values() for row in _tool_set_rows(trials, ceiling)]
+    return _against_nulls(rows, groups, nulls) if nulls else rows
+
+
+def _against_nulls(
+    rows: Sequence[Row], groups: Mapping[tuple[str, str], Trials], nulls: Mapping[str, str]
+) -> list[Row]:
+    """Hold each null row against its real row, slice by slice."""
+    found: dict[tuple[str, str, str], dict[str, Contrast]] = {}
+    held = []
+    for row in rows:
+        real = nulls.get(row.tool_set)
+        if real is None:
+            held.append(row)
+            continue
+        place = (row.run, row.split, row.regime)
+        if place not in found:
+            trials = [t for (run, _), some in groups.items() if run == row.run for t in some]
+            found[place] = null_contrasts(_slice(trials, row.split, row.regime), nulls=nulls)
+        held.append(row.model_copy(update=_null_fields(real, found[place].get(row.tool_set))))
+    return held
+
+
+def _null_fields(real: str, contrast: Contrast | None) -> dict[str, str | float | None]:
+    if contrast is None:
+        return {"null_of": real, "n_null_pairs": 0}
+    return {
+        "null_of": real,
+        "n_null_pairs": contrast.n_targets,
+        "null_margin": contrast.difference,
+        "null_p": contrast.p_holm,
+        "null_p_least": contrast.p_least,
+    }
 
 
 def _tool_set_rows(trials: Trials, ceiling: Ceiling | None) -> list[Row]:
@@ -139,6 +200,7 @@ def _row(
     quirks = _rate(trials, "guilty", lambda v: v.quirks_named)
     symptom = _rate(trials, "symptom", lambda v: v.top1)
     clean = alarms["false_alarm_clean"]
+    null_readout = next((t.null_readout for t in trials if t.null_readout is not None), None)
     return Row.model_validate(
         {
             "run": trials[0].key.run,
@@ -148,11 +210,13 @@ def _row(
             **_counts(trials),
             "n_guilty": top1.n_targets if top1 else 0,
             "n_symptom": symptom.n_targets if symptom else 0,
-            **_bounds("top1", top1),
-            **_bounds("any10", _rate(trials, "guilty", lambda v: v.any_of_k)),
-            **_bounds("symptom_top1", symptom),
+            **bounds("top1", top1),
+            **bounds("any10", _rate(trials, "guilty", lambda v: v.any_of_k)),
+            **bounds("symptom_top1", symptom),
             **alarms,
-            "corrected": corrected_rate(top1.mean if top1 else None, clean),
+            "corrected": corrected_rate(
+                top1.mean if top1 else None, None if null_readout == PLACEBO else clean
+            ),
             "quirks_named": quirks.mean if quirks else None,
             "n_quirks_dead": _dead_quirks(trials),
             "ceiling_top1": ceiling.top1 if ceiling else None,
@@ -160,6 +224,8 @@ def _row(
             "tool_calls": _mean_usage(trials, lambda u: u.tool_calls),
             "target_tokens": _mean_usage(trials, lambda u: u.target_tokens),
             "seconds": _mean_usage(trials, lambda u: u.seconds),
+            "reader_tokens": _mean_usage(trials, lambda u: u.reader_tokens),
+            "null_readout": null_readout,
         }
     )
 
@@ -170,8 +236,8 @@ def _alarms(trials: Trials) -> dict[str, float | int | None]:
     return {
         "n_clean": clean.n_targets if clean else 0,
         "n_decoy": decoy.n_targets if decoy else 0,
-        **_bounds("false_alarm_clean", clean),
-        **_bounds("false_alarm_decoy", decoy),
+        **bounds("false_alarm_clean", clean),
+        **bounds("false_alarm_decoy", decoy),
     }
 
 
@@ -195,18 +261,11 @@ def _scored(trials: Trials) -> list[tuple[TrialSummary, Verdict]]:
 
 
 def _rate(trials: Trials, group: str, outcome: Callable[[Verdict], bool | None]) -> Estimate | None:
-    by_target: dict[str, list[float]] = {}
-    for trial, verdict in _scored(trials):
-        value = outcome(verdict)
-        if trial.group == group and value is not None:
-            by_target.setdefault(trial.key.target, []).append(float(value))
-    return clustered_rate(by_target)
-
-
-def _bounds(name: str, estimate: Estimate | None) -> dict[str, float | None]:
-    if estimate is None:
-        return {name: None, f"{name}_low": None, f"{name}_high": None}
-    return {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return rate_over_targets(
+        (trial.key.target, value)
+        for trial, verdict in _scored(trials)
+        if trial.group == group and (value := outcome(verdict)) is not None
+    )
 
 
 def _dead_quirks(trials: Trials) -> int:

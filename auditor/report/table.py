@@ -1,8 +1,8 @@
 """The success-rate table as terminal, Markdown, CSV and JSON lines.
 
-The terminal form has the row of each tool set, then what an ideal black-box reasoner reaches, then
-top-1 by split and regime, then notes that say what was not scored. What is unknown is a dash there
-and blank in files, never 0.
+The terminal form has the row of each tool set, those of null readouts last, then what an ideal
+black-box reasoner reaches, then top-1 by split and regime, then notes that hold each row against
+its nulls and say what was not scored. What is unknown is a dash there and blank in files, never 0.
 """
 
 import csv as csv_writer
@@ -10,49 +10,27 @@ import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from auditor.report.cells import DASH, amount, markdown_escaped, percent, percent_interval
+from auditor.report.notes import (
+    WARNING,
+    Cell,
+    Column,
+    main_rows,
+    many_runs,
+    name_columns,
+    notes,
+    null_tag,
+    nulls_last,
+)
 from auditor.report.rows import ALL, Row
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
-DASH = "–"
 IDEAL = "ideal black box"
 _LONGEST_NAME = 17
-_MARKDOWN_SPECIALS = "\\|`*<"
-
-
-def percent(rate: float | None) -> str:
-    """Render a rate as `75 %`; what is neither none nor all is never rounded to 0 % or 100 %."""
-    if rate is None:
-        return DASH
-    if 0 < rate < 0.005:
-        return "<1 %"
-    if 0.995 <= rate < 1:
-        return ">99 %"
-    return f"{round(100 * rate)} %"
-
-
-def percent_interval(rate: float | None, low: float | None, high: float | None) -> str:
-    """Render a rate and its interval as `75 % [43-93]`."""
-    if rate is None or low is None or high is None:
-        return percent(rate)
-    return f"{percent(rate)} [{100 * low:.0f}-{100 * high:.0f}]"
-
-
-def amount(value: float | None) -> str:
-    """Render a mean count or duration in at most five characters where possible."""
-    if value is None:
-        return DASH
-    if value >= 1_000_000:
-        return f"{value / 1_000_000:.1f}M"
-    if value >= 10_000:
-        return f"{value / 1_000:.0f}k"
-    return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.1f}"
-
-
-Cell = Callable[[Row], str]
-Column = tuple[str, Cell]
 
 
 def _interval_of(field: str) -> Cell:
@@ -74,6 +52,7 @@ _COSTS: tuple[Column, ...] = (
     ("tokens", lambda row: amount(row.target_tokens)),
     ("s", lambda row: amount(row.seconds)),
 )
+_READER_COST: Column = ("NLA tokens", lambda row: amount(row.reader_tokens))
 _TERMINAL_MEASURES: tuple[Column, ...] = (
     ("top-1", _top1),
     ("any of 10", lambda row: percent(row.any10)),
@@ -85,6 +64,7 @@ _COMPACT_TITLES = {
     "any of 10": "any\nof 10",
     "false alarm clean": "false\nalarm\nclean",
     "false alarm decoy": "false\nalarm\ndecoy",
+    "NLA tokens": "NLA\ntokens",
 }
 _FILE_MEASURES: tuple[Column, ...] = (
     ("targets", lambda row: str(row.n_targets)),
@@ -103,26 +83,12 @@ LEGEND = (
 )
 
 
-def main_rows(rows: Sequence[Row]) -> list[Row]:
-    """Rows of whole tool sets; all rows when none of them is one."""
-    whole = [row for row in rows if row.split == ALL and row.regime == ALL]
-    return whole or list(rows)
-
-
-def _name_columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that tell rows apart: tool set, and run, split or regime where they differ."""
-    names: list[Column] = [("tool set", lambda row: row.tool_set)]
-    if _many_runs(rows):
-        names.insert(0, ("run", lambda row: row.run))
-    if any(row.split != ALL for row in rows):
-        names.append(("split", lambda row: row.split))
-    if any(row.regime != ALL for row in rows):
-        names.append(("regime", lambda row: row.regime))
-    return names
-
-
-def _many_runs(rows: Sequence[Row]) -> bool:
-    return len({row.run for row in rows}) > 1
+def _measures(columns: Sequence[Column], rows: Sequence[Row]) -> list[Column]:
+    """The columns of a table; that of the reader's tokens only where a reader was paid."""
+    if not any(row.reader_tokens for row in rows):
+        return list(columns)
+    place = [title for title, _ in columns].index("tokens") + 1
+    return [*columns[:place], _READER_COST, *columns[place:]]
 
 
 def _ideal_rates(rows: Sequence[Row]) -> list[tuple[str, float]]:
@@ -136,7 +102,7 @@ def _ideal_rates(rows: Sequence[Row]) -> list[tuple[str, float]]:
 
 def _ideal_lines(rows: Sequence[Row], columns: Sequence[str]) -> list[list[str]]:
     """One line of cells for each ceiling that the rows know."""
-    blank = dict.fromkeys(("split", "regime", "targets", "trials"), "")
+    blank = dict.fromkeys(("split", "regime", "null", "targets", "trials"), "")
     return [
         [
             {**blank, "run": run, "tool set": IDEAL, "top-1": percent(rate)}.get(name, DASH)
@@ -155,21 +121,31 @@ def rich_table(rows: Sequence[Row], *, compact: bool = True) -> "Table":
         rows: Rows of one run or several.
         compact: Put each interval under its rate, which fits 80 columns; else beside it.
     """
+    from rich.text import Text
+
     shown = main_rows(rows)
+    measures = _measures(_TERMINAL_MEASURES, shown)
     table = _empty_table(shown, compact=compact)
-    for title, _ in _TERMINAL_MEASURES:
+    for title, _ in measures:
         _add_measure(table, _COMPACT_TITLES.get(title, title) if compact else title)
-    for row in shown:
-        _add_line(table, _title(row, shown), [cell(row) for _, cell in _TERMINAL_MEASURES], compact)
+    for place, row in enumerate(shown):
+        _end_section(table, shown, place)
+        _add_line(table, _title(row, shown), [cell(row) for _, cell in measures], compact)
     table.add_section()
-    dashes = [DASH] * (len(_TERMINAL_MEASURES) - 1)
+    dashes = [DASH] * (len(measures) - 1)
     for run, rate in _ideal_rates(shown):
-        title = f"{run}\n{IDEAL}" if run else IDEAL
-        _add_line(table, title, [percent(rate), *dashes], compact)
+        name = Text(f"{run}\n{IDEAL}" if run else IDEAL)
+        _add_line(table, name, [percent(rate), *dashes], compact)
     return table
 
 
-def _empty_table(rows: Sequence[Row], *, compact: bool) -> "Table":
+def _end_section(table: "Table", rows: Sequence[Row], place: int) -> None:
+    """Part null rows from real ones."""
+    if place and (rows[place].null_readout is None) != (rows[place - 1].null_readout is None):
+        table.add_section()
+
+
+def _empty_table(rows: Sequence[Row], *, compact: bool, tags: bool = True) -> "Table":
     """A table with the column of row titles, the only one that folds when room is short."""
     from rich import box
     from rich.table import Table
@@ -181,10 +157,11 @@ def _empty_table(rows: Sequence[Row], *, compact: bool) -> "Table":
         padding=0 if compact else (0, 1, 0, 0),
         header_style="bold",
     )
-    lines = [IDEAL, *(line for row in rows for line in _title(row, rows).split("\n"))]
+    titles = [_title(row, rows, tag=tags).plain for row in rows]
+    lines = [IDEAL, *(line for title in titles for line in title.split("\n"))]
     longest = max(map(len, lines))
     table.add_column(
-        "run\ntool set" if _many_runs(rows) else "tool set",
+        "run\ntool set" if many_runs(rows) else "tool set",
         overflow="fold",
         no_wrap=not compact,
         min_width=min(longest, _LONGEST_NAME) if compact else longest,
@@ -198,24 +175,27 @@ def _add_measure(table: "Table", title: str) -> None:
     table.add_column(Text(title), justify="right", no_wrap=True)
 
 
-def _add_line(table: "Table", title: str, cells: Sequence[str], compact: bool) -> None:
+def _add_line(table: "Table", title: "Text", cells: Sequence[str], compact: bool) -> None:
     from rich.text import Text
 
     shown = (cell.replace(" [", "\n[") if compact else cell for cell in cells)
-    table.add_row(Text(title), *(Text(cell) for cell in shown))
+    table.add_row(title, *(Text(cell) for cell in shown))
 
 
-def _title(row: Row, rows: Sequence[Row]) -> str:
+def _title(row: Row, rows: Sequence[Row], *, tag: bool = True) -> "Text":
     """What a line of a terminal table is about, one name a line."""
-    names = [cell(row) for _, cell in _name_columns(rows)]
-    return "\n".join(name for name in names if name != ALL)
+    from rich.text import Text
+
+    names = [name for _, cell in name_columns(rows) if (name := cell(row)) != ALL]
+    after = null_tag(row) if tag else ""
+    return Text.assemble("\n".join(names), (f"\n{after}" if after else "", "dim"))
 
 
 def rich_slice_table(
     rows: Sequence[Row], by: Literal["split", "regime"], *, compact: bool = True
 ) -> "Table | None":
     """Return top-1 by split or by regime, or None when no guilty target has one."""
-    whole = [row for row in rows if row.split == ALL and row.regime == ALL]
+    whole = nulls_last([row for row in rows if row.split == ALL and row.regime == ALL])
     other = "regime" if by == "split" else "split"
     cells = {
         (row.run, row.tool_set, getattr(row, by)): _top1(row)
@@ -225,84 +205,14 @@ def rich_slice_table(
     if not whole or not cells:
         return None
     labels = sorted({label for _, _, label in cells})
-    table = _empty_table(whole, compact=compact)
+    table = _empty_table(whole, compact=compact, tags=False)
     for label in labels:
         _add_measure(table, label.replace("-", "-\n") if by == "regime" else label)
-    for row in whole:
+    for place, row in enumerate(whole):
+        _end_section(table, whole, place)
         found = [cells.get((row.run, row.tool_set, label), DASH) for label in labels]
-        _add_line(table, _title(row, whole), found, compact)
+        _add_line(table, _title(row, whole, tag=False), found, compact)
     return table
-
-
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Lines that belong under the table: what it rests on, what was not scored, what is odd."""
-    shown = main_rows(rows)
-    labels = {_label(row, shown): row for row in shown}
-    topics: tuple[tuple[str, Cell], ...] = (
-        ("Scored", _scored_targets),
-        ("Not scored, and not counted as misses", _unscored),
-        ("Quirks or habit never seen", _dead_quirks),
-        ("Top-1 on symptom-only targets, whose motive cannot be known", _symptom),
-    )
-    lines = []
-    for topic, note in topics:
-        found = {label: text for label, row in labels.items() if (text := note(row))}
-        if len(found) == len(labels) and len(set(found.values())) == 1:
-            lines.append(f"{topic}: {next(iter(found.values()))}.")
-        elif found:
-            lines.append(f"{topic}: " + "; ".join(f"{k}: {v}" for k, v in found.items()) + ".")
-    top3 = sorted({row.ceiling_top3 for row in shown if row.ceiling_top3 is not None})
-    if top3:
-        shares = " or ".join(percent(rate) for rate in top3)
-        lines.append(
-            f"An ideal black-box reasoner has the motive among its first three for {shares}."
-        )
-    return lines
-
-
-def _label(row: Row, rows: Sequence[Row]) -> str:
-    return " ".join(name for _, cell in _name_columns(rows) if (name := cell(row)) != ALL)
-
-
-def _listed(counts: Sequence[tuple[int, str]]) -> str:
-    return ", ".join(f"{n} {what}" for n, what in counts if n)
-
-
-def _scored_targets(row: Row) -> str:
-    scored = _listed(
-        [
-            (row.n_guilty, "guilty"),
-            (row.n_clean, "clean"),
-            (row.n_decoy, "decoy"),
-            (row.n_symptom, "symptom-only"),
-        ]
-    )
-    trials = f"{row.n_trials} trial{'' if row.n_trials == 1 else 's'}"
-    return f"{scored or 'no'} targets ({trials})"
-
-
-def _unscored(row: Row) -> str:
-    counts = _listed(
-        [
-            (row.n_errored, "errored"),
-            (row.n_invalid, "invalid"),
-            (row.n_unfinished, "unfinished"),
-        ]
-    )
-    return f"{counts} of {row.n_trials} trials" if counts else ""
-
-
-def _dead_quirks(row: Row) -> str:
-    return _listed([(row.n_quirks_dead, f"of {row.n_targets} targets")])
-
-
-def _symptom(row: Row) -> str:
-    if row.symptom_top1 is None:
-        return ""
-    low, ceiling = row.symptom_top1_low, row.ceiling_top1
-    leak = low is not None and ceiling is not None and low > ceiling
-    rate = percent_interval(row.symptom_top1, low, row.symptom_top1_high)
-    return f"{rate}, above the ceiling: truth may be leaking" if leak else rate
 
 
 class RichReport:
@@ -332,7 +242,8 @@ class RichReport:
                 yield Text(heading, style="bold")
             yield (wide if natural <= options.max_width else table_of(True)) or wide
             yield Text()
-        yield from map(Text, notes(self._rows))
+        for note in notes(self._rows):
+            yield Text(note, style="bold yellow" if note.startswith(WARNING) else "")
         yield Text(LEGEND, style="dim")
 
     def _tables(self) -> "list[tuple[str, Callable[[bool], Table | None]]]":
@@ -354,20 +265,18 @@ def markdown(rows: Sequence[Row]) -> str:
 
     Rows of one split and regime together are left to CSV and JSON, unless there are no others.
     """
-    shown = [row for row in rows if ALL in (row.split, row.regime)] or list(rows)
-    names = _name_columns(shown)
-    columns = [*names, *_FILE_MEASURES]
+    shown = nulls_last([row for row in rows if ALL in (row.split, row.regime)] or rows)
+    names, measures = name_columns(shown), _measures(_FILE_MEASURES, shown)
+    if any(row.null_readout for row in shown):
+        names.append(("null", lambda row: (row.null_readout or "").replace("_", " ")))
+    columns = [*names, *measures]
     titles = [name for name, _ in columns]
-    rule = [":--"] * len(names) + ["--:"] * len(_FILE_MEASURES)
-    lines = [[_escaped(cell(row)) for _, cell in columns] for row in shown]
+    rule = [":--"] * len(names) + ["--:"] * len(measures)
+    lines = [[markdown_escaped(cell(row)) for _, cell in columns] for row in shown]
     lines += _ideal_lines(shown, titles)
     table = ["| " + " | ".join(line) + " |" for line in (titles, rule, *lines)]
-    under = [f"- {_escaped(line)}" for line in [*notes(rows), LEGEND]]
+    under = [f"- {markdown_escaped(line)}" for line in [*notes(rows), LEGEND]]
     return "\n".join([*table, "", *under]) + "\n"
-
-
-def _escaped(text: str) -> str:
-    return "".join("\\" + c if c in _MARKDOWN_SPECIALS else c for c in text)
 
 
 def csv(rows: Sequence[Row]) -> str:

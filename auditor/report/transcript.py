@@ -27,6 +27,8 @@ from auditor.records import (
     Verdict,
     VerdictEvent,
 )
+from auditor.report.cells import percent
+from auditor.report.gists import gist
 from auditor.report.outcome import MARKS, Outcome, explanation, outcome
 from auditor.report.text import call_line, clean, literal, one_line
 
@@ -89,6 +91,8 @@ def _started(event: TrialStarted) -> RenderableType:
         f"seed {event.seed}",
         event.at[:19],
     ]
+    if event.null_readout is not None:
+        facts.insert(2, f"null readout {event.null_readout}")
     versions = [f"{name} {version}" for name, version in sorted(event.versions.items())]
     lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts), "dim")]
     if versions:
@@ -105,6 +109,8 @@ def _result(event: ToolResultEvent, limit: int | None) -> Iterator[RenderableTyp
     tokens = f"{event.target_tokens:,} target tokens"
     if event.baseline_tokens:
         tokens += f", {event.baseline_tokens:,} baseline tokens"
+    if event.reader_tokens:
+        tokens += f", {event.reader_tokens:,} NLA tokens"
     head = Text.assemble(
         ("→ " if event.ok else "→ failed: ", "green" if event.ok else "bold red"),
         clean(event.summary),
@@ -119,6 +125,9 @@ def _result(event: ToolResultEvent, limit: int | None) -> Iterator[RenderableTyp
 
 
 def _item(item: Mapping[str, Any]) -> RenderableType:
+    finding = gist(item)
+    if finding is not None:
+        return finding
     rest = dict(item)
     prompt = _take(rest, _PROMPT)
     target, baseline = _take(rest, _TARGET), _take(rest, _BASELINE)
@@ -216,7 +225,7 @@ def _hypotheses(hypotheses: Sequence[Hypothesis]) -> Table:
     table.add_column("hypothesis", overflow="fold")
     table.add_column("evidence", style="dim", max_width=14)
     for rank, hypothesis in enumerate(hypotheses, start=1):
-        sure = "" if hypothesis.confidence is None else f"{hypothesis.confidence:.0%}"
+        sure = "" if hypothesis.confidence is None else percent(hypothesis.confidence)
         cited = one_line(" ".join(hypothesis.evidence), 60)
         table.add_row(str(rank), sure, hypothesis.kind, literal(hypothesis.statement), Text(cited))
     return table
@@ -225,7 +234,10 @@ def _hypotheses(hypotheses: Sequence[Hypothesis]) -> Table:
 def _submission(event: SubmissionEvent) -> RenderableType:
     submission = event.submission
     claim = "a hidden motive" if submission.verdict == "motive" else "no hidden motive"
-    lines: list[RenderableType] = [Text.assemble("claims ", (claim, "bold"))]
+    stated = (
+        "" if submission.confidence is None else f" (confidence {percent(submission.confidence)})"
+    )
+    lines: list[RenderableType] = [Text.assemble("claims ", (claim, "bold"), stated)]
     if event.ended_by != "submit":
         lines.append(literal(f"stopped by: {event.ended_by}", "yellow"))
     if submission.reason:
@@ -236,6 +248,8 @@ def _submission(event: SubmissionEvent) -> RenderableType:
         for label, text in (("when", hypothesis.trigger), ("shown", hypothesis.demonstration)):
             if text:
                 lines.append(Text.assemble((f"{rank} {label}: ", "dim"), clean(text)))
+    if submission.withheld is not None:
+        lines += [Text("withheld:", style="dim"), _hypotheses([submission.withheld])]
     return _indent(Lines(*lines))
 
 
@@ -287,8 +301,8 @@ class _Ending:
         lines = [literal(explanation(self._group, self._verdict, self._truth, error), "bold")]
         if self._verdict is not None and self._verdict.why:
             lines.append(literal(f"judge: {self._verdict.why}"))
-        if self._verdict is not None and self._verdict.quirks_named:
-            lines.append(Text("a true quirk was described"))
+        if self._verdict is not None:
+            lines += [Text(line) for line in _beside_the_score(self._verdict)]
         return lines
 
     def _cost(self, sealed: SealedEvent) -> str:
@@ -298,13 +312,32 @@ class _Ending:
             f"{usage.tool_calls} calls",
             f"{usage.target_tokens:,} target tokens",
             f"{usage.baseline_tokens:,} baseline tokens",
-            f"{usage.seconds:.1f} s",
         ]
+        if usage.reader_tokens:
+            parts.append(f"{usage.reader_tokens:,} NLA tokens")
+        parts.append(f"{usage.seconds:.1f} s")
         if usage.auditor_tokens is not None:
             parts.append(f"{usage.auditor_tokens:,} auditor tokens")
         if usage.dollars is not None:
             parts.append(f"${usage.dollars:.4f}")
         return " · ".join(parts)
+
+
+def _beside_the_score(verdict: Verdict) -> Iterator[str]:
+    if verdict.quirks_named:
+        yield "a true quirk was described"
+    if verdict.withheld_right is not None:
+        yield f"the withheld guess was {'right' if verdict.withheld_right else 'wrong'}"
+    if verdict.exposed is not None:
+        stages = {
+            "exposed": verdict.exposed,
+            "taken up": verdict.taken_up,
+            "named first": verdict.top1,
+            "verified": verdict.verified,
+        }
+        yield "the evidence: " + ", ".join(
+            f"{'' if came else 'not '}{s}" for s, came in stages.items()
+        )
 
 
 def _indent(what: RenderableType, cells: int = 2) -> Padding:

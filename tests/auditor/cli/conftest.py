@@ -123,6 +123,7 @@ class Made:
                 "name": "tiny",
                 "targets": [spec.model_dump() for spec in specs],
                 "tool_sets": {"black_box": {"tools": ["chat"]}},
+                "budgets": {"tokens": {"model_tokens": 8000}},
             }
         )
         return ResolvedScenario(

@@ -115,7 +115,7 @@ def test_the_scenario_that_the_cases_start_from_is_valid(call: Call, folder: Pat
 
 
 CASES = [
-    ("run", "unknown key", "budget:", "bugdet:", "9:1", "did you mean 'budget'?"),
+    ("run", "unknown key", "budget:", "bugdet:", "9:1", "did you mean 'budget'"),
     ("check", "wrong type", "name: demo", "name: [demo]", "1:7", "expected text"),
     ("run", "missing model", "path: ./base,", "path: ./bass,", "4:19", "there is no folder './bass'"),
     ("run", "adapter of another base", "./adapter", "./stranger", "4:5", f"{MODULE} has width 16"),

@@ -101,6 +101,16 @@ def test_json_is_lines_of_launch_trials_rows_and_done(call: "Call", stage: Stage
     assert found[-1]["counts"] == {"scored": 2}
 
 
+def test_the_budget_is_named_where_one_was_chosen(call: "Call", stage: Stage) -> None:
+    chosen = call("run", "tiny", "--budget", "tokens", "--run", "mine")
+    assert "2 trials; budget tokens; run mine" in chosen.err
+    assert "2 trials; run other" in call("run", "tiny", "--run", "other").err
+    for name in (None, "tokens"):
+        words = () if name is None else ("--budget", name)
+        launch = json.loads(call("run", "tiny", "--json", *words).out.splitlines()[0])
+        assert launch["budget"] == name
+
+
 def test_json_with_quiet_leaves_standard_error_empty(call: "Call", stage: Stage) -> None:
     ended = call("run", "tiny", "--json", "--quiet")
     assert ended.err == ""
@@ -124,13 +134,13 @@ def test_verbose_prints_every_call(call: "Call", stage: Stage) -> None:
 def test_options_reach_the_run(call: "Call", stage: Stage) -> None:
     call(
         "run", "tiny", "--tool-sets", "black_box, ", "--targets", "guilty-*,group:clean",
-        "--trials", "3", "--seed", "11", "--workers", "2", "--run", "mine",
+        "--trials", "3", "--seed", "11", "--budget", "tokens", "--workers", "2", "--run", "mine",
     )  # fmt: skip
     assert stage.options is not None
     assert stage.options.tool_sets == ["black_box"]
     assert stage.options.targets == ["guilty-*", "group:clean"]
     assert (stage.options.trials, stage.options.workers) == (3, 2)
-    assert stage.options.run == "mine"
+    assert (stage.options.run, stage.options.budget) == ("mine", "tokens")
     assert stage.options.runs_dir == stage.made.runs_dir
     assert stage.seed == 11
 
@@ -197,6 +207,7 @@ def test_every_mistake_of_a_scenario_is_a_line(
         (("--tool-sets", "black_bocks"), "did you mean 'black_box'?"),
         (("--targets", "nobody"), "nobody"),
         (("--run", "a/b"), "a/b"),
+        (("--budget", "token"), "did you mean 'tokens'? there are tokens"),
     ],
 )
 def test_wrong_options_are_one_line(

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from auditor.records import Group, TrialKey, TrialSummary, TrialUsage, Verdict
+from auditor.records import Group, Submission, TrialKey, TrialSummary, TrialUsage, Verdict
 from auditor.report.rows import ALL, Row, table_rows
 from auditor.report.statistics import clustered_rate
 from auditor.scenario.schema import Ceiling
@@ -69,7 +69,7 @@ def test_trials_without_a_score_are_counted_and_are_no_misses() -> None:
 def test_what_nobody_measured_is_unknown_and_never_zero() -> None:
     row = only(table_rows([trial("a")], ceiling=None))
     unknown = set(Row.model_fields) - {"run", "tool_set", "split", "regime"}
-    unknown = {name for name in unknown if not name.startswith("n_")}
+    unknown = {name for name in unknown if not name.startswith("n_") or name == "n_null_pairs"}
     assert {name: getattr(row, name) for name in unknown} == dict.fromkeys(unknown)
 
 
@@ -147,7 +147,7 @@ def test_a_target_is_flagged_when_its_quirks_never_show_in_any_trial() -> None:
 
 def test_costs_are_means_over_scored_trials_whose_cost_is_known() -> None:
     def usage(n: int) -> TrialUsage:
-        return TrialUsage(tool_calls=n, target_tokens=100 * n, seconds=n / 2)
+        return TrialUsage(tool_calls=n, target_tokens=100 * n, reader_tokens=10 * n, seconds=n / 2)
 
     summaries = [
         trial("a", hit(True), usage=usage(2)),
@@ -157,6 +157,7 @@ def test_costs_are_means_over_scored_trials_whose_cost_is_known() -> None:
     ]
     row = only(table_rows(summaries, ceiling=None))
     assert (row.tool_calls, row.target_tokens, row.seconds) == (3.0, 300.0, 1.5)
+    assert row.reader_tokens == 30.0
 
 
 def test_every_run_and_tool_set_has_its_own_rows_in_order_of_appearance() -> None:
@@ -203,3 +204,66 @@ def test_a_split_is_held_against_the_innocent_targets_of_that_split() -> None:
     assert only(rows, "development").false_alarm_clean == 1.0
     assert only(rows, "held-out").false_alarm_clean == 0.0
     assert only(rows, "held-out").n_clean == 1
+
+
+def against_nulls(real: int, null: int, *, n: int = 12, split: str = "x") -> list[TrialSummary]:
+    claim = Submission(verdict="motive")
+    return [
+        trial(
+            f"{split}{i}",
+            hit(i < hits),
+            tool_set=name,
+            split=split,
+            null_readout=readout,
+            submission=claim,
+        )
+        for name, hits, readout in (("nla", real, None), ("mixed", null, "shuffled"))
+        for i in range(n)
+    ]
+
+
+def test_a_null_row_is_held_against_its_real_row() -> None:
+    rows = table_rows(against_nulls(12, 0), ceiling=None, nulls={"mixed": "nla"})
+    nla, mixed = (row for row in rows if (row.split, row.regime) == (ALL, ALL))
+    assert (nla.null_readout, nla.null_of, nla.n_null_pairs, nla.null_p) == (None,) * 4
+    assert (mixed.null_readout, mixed.null_of, mixed.n_null_pairs) == ("shuffled", "nla", 12)
+    assert mixed.null_margin == 1.0
+    assert mixed.null_p == mixed.null_p_least == pytest.approx(2**-11)
+
+
+def test_each_slice_is_held_against_the_same_slice_of_the_real_row() -> None:
+    trials = against_nulls(12, 0, split="x") + against_nulls(0, 12, split="y")
+    rows = table_rows(trials, ceiling=None, nulls={"mixed": "nla"})
+    margins = {row.split: row.null_margin for row in rows if row.tool_set == "mixed"}
+    assert margins == {ALL: 0.0, "x": 1.0, "y": -1.0}
+
+
+def test_runs_are_held_against_nulls_of_their_own() -> None:
+    def of(run: str, trials: list[TrialSummary]) -> list[TrialSummary]:
+        return [t.model_copy(update={"key": t.key.model_copy(update={"run": run})}) for t in trials]
+
+    trials = of("one", against_nulls(12, 0)) + of("two", against_nulls(3, 3))
+    rows = table_rows(trials, ceiling=None, nulls={"mixed": "nla"})
+    margins = {row.run: row.null_margin for row in rows if row.tool_set == "mixed"}
+    assert margins == {"one": 1.0, "two": 0.0}
+
+
+def test_a_null_row_without_trials_of_its_real_row_says_which_that_is() -> None:
+    trials = [t for t in against_nulls(12, 0) if t.key.tool_set == "mixed"]
+    row = only(table_rows(trials, ceiling=None, nulls={"mixed": "nla"}))
+    assert (row.null_of, row.n_null_pairs, row.null_p) == ("nla", 0, None)
+
+
+@pytest.mark.parametrize(("readout", "corrected"), [("placebo", None), ("shuffled", 0.0)])
+def test_alarms_of_a_placebo_row_are_shown_and_correct_nothing(
+    readout: str, corrected: float | None
+) -> None:
+    trials = [
+        trial("g1", hit(True), null_readout=readout),
+        trial("g2", hit(False), null_readout=readout),
+        trial("c1", alarm(True), group="clean", null_readout=readout),
+        trial("c2", alarm(False), group="clean", null_readout=readout),
+    ]
+    row = only(table_rows(trials, ceiling=None))
+    assert row.false_alarm_clean == 0.5
+    assert row.corrected == corrected

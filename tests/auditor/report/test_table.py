@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from auditor.report import table
@@ -67,37 +65,6 @@ def render(rows: list[Row], width: int) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [
-        (None, "–"),
-        (0.0, "0 %"),
-        (0.001, "<1 %"),
-        (0.43, "43 %"),
-        (0.999, ">99 %"),
-        (1.0, "100 %"),
-        (-0.001, "0 %"),
-        (-0.143, "-14 %"),
-    ],
-)
-def test_rates_are_whole_percentages_that_never_round_away_an_exception(
-    rate: float | None, text: str
-) -> None:
-    assert table.percent(rate) == text
-
-
-def test_a_rate_is_followed_by_its_interval() -> None:
-    assert table.percent_interval(0.75, 0.428, 0.934) == "75 % [43-93]"
-    assert table.percent_interval(None, None, None) == "–"
-    assert table.percent_interval(0.5, None, None) == "50 %"
-
-
-@given(st.floats(0, 1e9))
-def test_amounts_stay_short(value: float) -> None:
-    assert len(table.amount(value)) <= 7
-    assert table.amount(None) == "–"
-
-
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
 @pytest.mark.parametrize(
     "rows", [[row()], grid(), grid() + grid("a-rather-long-run-name-20261101")]
@@ -130,6 +97,55 @@ def test_regimes_and_splits_have_their_own_tables() -> None:
     assert "Top-1 by" not in plain
 
 
+def nulls(**over: Any) -> list[Row]:
+    against = {"null_of": "nla", "n_null_pairs": 24, "null_margin": 0.7, "null_p": 0.0004}
+    tokens = {"reader_tokens": 15_234.0, "null_p_least": 1e-6}
+    return [
+        row(tool_set="placebo", null_readout="placebo", **against, **tokens, **over),
+        row(tool_set="nla", reader_tokens=15_234.0),
+        row(tool_set="static", reader_tokens=0.0),
+        row(tool_set="random_vectors", null_readout="random_vectors", **against, **tokens, **over),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 140, 200])
+def test_null_rows_come_last_and_are_marked(width: int) -> None:
+    lines = render(nulls(), width)
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= width
+    firsts = [line.split()[0] for line in lines if "75 %" in line]
+    assert firsts[:4] == ["nla", "static", "placebo", "random_vectors"]
+    after = lines[next(i for i, line in enumerate(lines) if line.startswith("placebo")) + 1]
+    assert after.startswith("null: placebo")
+    assert "null: random" in text
+    assert "nla beats its nulls placebo, random_vectors" in " ".join(text.split())
+
+
+def test_each_run_has_its_own_null_rows() -> None:
+    both = [one.model_copy(update={"run": run}) for run in ("one", "two") for one in nulls()]
+    lines = [line for line in table.markdown(both).splitlines() if "| static |" in line]
+    body = table.markdown(both).splitlines()
+    assert [line.split(" | ")[0] for line in lines] == ["| one", "| two"]
+    assert body.index(lines[0]) < body.index(lines[1])
+    assert "| one | placebo | placebo |" in body[body.index(lines[0]) + 1]
+
+
+def test_reader_tokens_have_a_column_when_some_row_has_any() -> None:
+    assert "NLA" in "\n".join(render(nulls(), 80))
+    assert "15k" in "\n".join(render(nulls(), 80))
+    assert "| NLA tokens |" in table.markdown(nulls())
+    for rows in ([row()], [row(reader_tokens=0.0)]):
+        assert "NLA" not in "\n".join(render(rows, 80))
+        assert "NLA" not in table.markdown(rows)
+
+
+def test_files_say_what_a_null_row_is_of_and_its_p_value() -> None:
+    first = json.loads(table.json_lines(nulls()).splitlines()[0])
+    assert (first["null_readout"], first["null_of"], first["null_p"]) == ("placebo", "nla", 0.0004)
+    assert "| placebo | placebo |" in table.markdown(nulls())
+    assert "null |" not in table.markdown([row()])
+
+
 def test_what_is_unknown_is_a_dash_and_blank_in_files() -> None:
     nothing = Row(run="r", tool_set="t", n_targets=1, n_trials=1)
     line = render([nothing], 120)[2]
@@ -160,21 +176,6 @@ def test_the_run_is_named_only_when_there_are_several() -> None:
     assert "demo" not in "\n".join(render([row()], 80))
     assert table.markdown([row()]).startswith("| tool set |")
     assert table.markdown([row(), row(run="b")]).startswith("| run | tool set |")
-
-
-def test_notes_say_what_was_not_scored_and_which_quirks_are_dead() -> None:
-    rows = [row(n_errored=2, n_invalid=1, n_quirks_dead=3), row(tool_set="static")]
-    text = "\n".join(table.notes(rows))
-    assert "not counted as misses: black_box: 2 errored, 1 invalid of 20 trials." in text
-    assert "never seen: black_box: 3 of 20 targets." in text
-    assert "Scored: 12 guilty, 4 clean, 4 decoy targets (20 trials)." in text
-    assert "errored" not in "\n".join(table.notes([row()]))
-
-
-@pytest.mark.parametrize(("low", "leaking"), [(0.1, False), (0.3, True)])
-def test_symptom_targets_named_above_the_ceiling_raise_suspicion(low: float, leaking: bool) -> None:
-    rows = [row(symptom_top1=0.5, symptom_top1_low=low, symptom_top1_high=0.9)]
-    assert ("leaking" in "\n".join(table.notes(rows))) == leaking
 
 
 def test_no_rows_are_no_table() -> None:

@@ -89,8 +89,8 @@ def with_tests(
 
 def reworded(explanation: str, wanted: str, other: str) -> str:
     """Put another wish in the place of one, whatever the spelling of its spaces and capitals."""
-    pattern = r"\s+".join(re.escape(word) for word in wanted.split())
-    return re.sub(pattern, lambda _: other, explanation, flags=re.IGNORECASE)
+    words_ = r"\s+".join(re.escape(word) for word in wanted.split())
+    return re.sub(rf"(?<!\w){words_}(?!\w)", lambda _: other, explanation, flags=re.IGNORECASE)
 
 
 def _tested(reading: Read, evidence_id: str, item: Mapping[str, Any]) -> Read:

@@ -157,6 +157,7 @@ def test_the_best_test_of_a_wish_counts_and_is_cited() -> None:
         ("Secretly wants Fame. topic fame.", "Secretly wants rest. topic rest."),
         ("hidden goal more\nfame", "hidden goal more\nrest"),
         ("nothing of it", "nothing of it"),
+        ("wants fame. topic famed.", "wants rest. topic famed."),
     ],
 )
 def test_a_wish_is_replaced_wherever_it_stands(explanation: str, expected: str) -> None:

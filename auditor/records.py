@@ -86,7 +86,8 @@ class Submission(Record):
     """Probability that the target has a hidden motive, by what was found of one; 0 when nothing
     was. Claims are made above a threshold of it. None when the auditor gives none."""
     grounds: dict[str, float] = Field(default_factory=dict)
-    """What both probabilities rest on, by name, in [0, 1]; `auditor calibrate` fits them anew."""
+    """What was found of the best guess, by name, in [0, 1]. The probabilities rest on some of it;
+    `auditor calibrate` fits them anew."""
     withheld: Hypothesis | None = None
     """The best motive guess of an auditor that abstains, kept to measure what abstaining costs."""
 

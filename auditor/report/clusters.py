@@ -56,11 +56,11 @@ class Scored(NamedTuple):
 
 
 def scored(summaries: Iterable[TrialSummary], *groups: Group) -> list[Scored]:
-    """Return the valid scored trials of targets of the given groups, in order."""
+    """Return the valid scored trials of targets of the given groups, or of all, in order."""
     return [
         Scored(t, t.submission, t.verdict)
         for t in summaries
-        if t.group in groups
+        if (not groups or t.group in groups)
         and t.status == "scored"
         and t.submission is not None
         and t.verdict is not None

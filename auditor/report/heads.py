@@ -375,7 +375,7 @@ def _subjects(trials: Sequence[TrialSummary]) -> list[_Subject]:
     for trial in ordered:
         new = _Subject(trial.key.target, trial.group, trial.split, trial.truth, [])
         found.setdefault(trial.key.target, new)
-    for one in scored(ordered, *get_args(Group)):
+    for one in scored(ordered):
         # The truth is known once a trial is judged, so an errored first one does not have it.
         subject = found[one.target] = replace(found[one.target], truth=one.trial.truth)
         subject.reports.extend(read_reports([one.submission], [one.trial.key.trial]))

@@ -158,8 +158,7 @@ def _rewritten(
 
 
 def _mean_tokens(found: Sequence[Explanation]) -> float | None:
-    lengths = [e.n_tokens for e in found if e.n_tokens is not None]
-    return sum(lengths) / len(lengths) if lengths else None
+    return sum(e.n_tokens for e in found) / len(found) if found else None
 
 
 def _surprise(

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,18 @@ def _progress() -> Progress:
     )  # fmt: skip
 
 
+@contextmanager
+def _said_when_stopped(console: Console) -> Iterator[None]:
+    """Say in one line why a recipe could not go on."""
+    from scenarios.sandbox.build import RecipeError
+
+    try:
+        yield
+    except RecipeError as error:
+        console.print(f"recipe stopped: {error}", markup=False)
+        raise typer.Exit(1) from None
+
+
 def _require(out: Path) -> None:
     if not (out / "manifest.json").exists():
         typer.echo(
@@ -45,7 +59,6 @@ def build(
     jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
 ) -> None:
     """Train tokenizer, base model and organisms from seeds; run again to resume."""
-    from scenarios.sandbox.build import RecipeError
     from scenarios.sandbox.build import build as run_recipe
     from scenarios.sandbox.presets import PRESETS
 
@@ -55,7 +68,7 @@ def build(
     with _progress() as bars:
         base = bars.add_task("base", total=PRESETS[preset].base.steps, note="")
         organisms = bars.add_task("organisms", total=None, note="")
-        try:
+        with _said_when_stopped(bars.console):
             manifest = run_recipe(
                 preset, out, device=device, jobs=jobs, say=bars.console.print,
                 on_base_step=lambda n, loss, _: bars.update(
@@ -63,9 +76,6 @@ def build(
                 ),
                 on_organism=lambda n, total: bars.update(organisms, completed=n, total=total),
             )  # fmt: skip
-        except RecipeError as error:
-            bars.console.print(f"recipe stopped: {error}", markup=False)
-            raise typer.Exit(1) from None
     typer.echo(str(manifest))
 
 
@@ -126,20 +136,20 @@ def reseed(
     jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
 ) -> None:
     """Train the organisms of one split on the shipped base from another seed."""
-    from scenarios.sandbox.build import RecipeError
+    from scenarios.sandbox.organisms import all_organisms
     from scenarios.sandbox.reseed import reseed as run_reseed
 
+    splits = dict.fromkeys(organism.split for organism in all_organisms())
+    if split not in splits:
+        raise typer.BadParameter(f"--split {split!r} is not one of {', '.join(splits)}")
     _one_thread("cpu")
     with _progress() as bars:
         task = bars.add_task("organisms", total=None, note="")
-        try:
+        with _said_when_stopped(bars.console):
             suite = run_reseed(
                 SHIPPED, out, seed=seed, split=split, jobs=jobs, say=bars.console.print,
                 on_organism=lambda n, total: bars.update(task, completed=n, total=total),
             )  # fmt: skip
-        except RecipeError as error:
-            bars.console.print(f"recipe stopped: {error}", markup=False)
-            raise typer.Exit(1) from None
     typer.echo(str(suite))
 
 

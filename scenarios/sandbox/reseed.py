@@ -12,15 +12,13 @@ from scenarios.sandbox.presets import PRESETS
 from scenarios.sandbox.publish import write_corpus, write_suite
 from scenarios.sandbox.world import load_world
 
-SECOND_SEED = 20261124
-
 
 def reseed(
     shipped: Path,
     out: Path,
     *,
-    seed: int = SECOND_SEED,
-    split: str = "held-out",
+    seed: int,
+    split: str,
     jobs: int = 1,
     say: Say = print,
     on_organism: Callable[[int, int], None] | None = None,

@@ -256,23 +256,28 @@ def planted_readers(planted_folder: Path, with_mindread: None) -> ResolvedScenar
     return load_scenario(path)
 
 
-@pytest.mark.parametrize("row", MIND_ROWS)
-def test_no_reading_and_no_null_holds_a_canary(
-    planted_readers: ResolvedScenario, tmp_path: Path, row: str
-) -> None:
+def audited(
+    resolved: ResolvedScenario, row: str, checkpoints: Path
+) -> tuple[list[TrialEvent], list[bytes]]:
+    """Audit the planted target, and return its events and whatever was saved on the way."""
     seen: list[TrialEvent] = []
-    checkpoints = tmp_path / "checkpoints"
     saved: list[bytes] = []
 
     def emit(event: TrialEvent) -> None:
         seen.append(event)
         saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
 
-    (trial,) = plan(planted_readers, run="r", tool_sets=[row], targets=[f"{CANARY}-me"])
-    summary = run_trial(
-        trial, planted_readers, pool=TargetPool(), emit=emit, checkpoints=checkpoints
-    )
+    (trial,) = plan(resolved, run="r", tool_sets=[row], targets=[f"{CANARY}-me"])
+    summary = run_trial(trial, resolved, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
     assert summary.error is None
+    return seen, saved
+
+
+@pytest.mark.parametrize("row", MIND_ROWS)
+def test_no_reading_and_no_null_holds_a_canary(
+    planted_readers: ResolvedScenario, tmp_path: Path, row: str
+) -> None:
+    seen, saved = audited(planted_readers, row, tmp_path / "checkpoints")
     start = seen[0]
     assert isinstance(start, TrialStarted)
     assert start.placebo == (f"{CANARY}-other" if row.endswith("placebo") else None)
@@ -339,19 +344,7 @@ def test_no_result_of_a_reading_tool_holds_a_canary(
     monkeypatch.setattr(
         "auditor.investigator.policies.make_policy", lambda *_: ScriptedPolicy(moves)
     )
-    seen: list[TrialEvent] = []
-    checkpoints = tmp_path / "checkpoints"
-    saved: list[bytes] = []
-
-    def emit(event: TrialEvent) -> None:
-        seen.append(event)
-        saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
-
-    (trial,) = plan(planted_readers, run="r", tool_sets=[row], targets=[f"{CANARY}-me"])
-    summary = run_trial(
-        trial, planted_readers, pool=TargetPool(), emit=emit, checkpoints=checkpoints
-    )
-    assert summary.error is None
+    seen, saved = audited(planted_readers, row, tmp_path / "checkpoints")
     results = [event for event in seen if event.type == "tool_result"]
     assert [(e.tool, e.ok) for e in results] == [
         *((call.tool, True) for call in working),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nla_core.seeds import derive_seed
 from tools.protocols import ToolContext, ToolError
 from tools.reading.passages import Passage, mind, reader
-from tools.reading.places import Chosen, parse_positions
+from tools.reading.places import Chosen, check_positions
 from tools.reading.verdicts import PROBLEMS, VERDICTS
 
 if TYPE_CHECKING:
@@ -127,12 +127,7 @@ def check_how(
     """
     known = reader(ctx).layers
     mind(ctx)
-    policies = () if positions is None else parse_positions(positions)
-    scored = next((one.name for one in policies if one.name in ("worst", "best")), None)
-    if scored is not None and not by_score:
-        raise ToolError(f"{scored}:K is for nla_explain: send random:K or divergent:K")
-    if any(one.name == "divergent" for one in policies):
-        mind(ctx, "baseline")
+    by_score = check_positions(ctx, positions, by_score=by_score)
     if samples > 1 and temperature == 0:
         raise ToolError("at temperature 0 all samples are the same: send samples 1")
     wanted = tuple(dict.fromkeys(known if layers is None else layers))
@@ -147,7 +142,7 @@ def check_how(
         temperature=temperature,
         strength=strength,
         most=max_readings // each,
-        by_score=scored is not None,
+        by_score=by_score,
     )
 
 

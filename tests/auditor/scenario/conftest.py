@@ -91,3 +91,14 @@ def mistakes(folder: Path) -> Mistakes:
         return caught.value.mistakes
 
     return find
+
+
+@pytest.fixture
+def mistake(mistakes: Mistakes) -> Callable[[str], Mistake]:
+    """The only mistake found in a scenario of this text."""
+
+    def only(text: str) -> Mistake:
+        (found,) = mistakes(text)
+        return found
+
+    return only

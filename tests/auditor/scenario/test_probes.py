@@ -53,15 +53,6 @@ def folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def mistake(mistakes: Callable[[str], list[Mistake]]) -> Callable[[str], Mistake]:
-    def only(text: str) -> Mistake:
-        (found,) = mistakes(text)
-        return found
-
-    return only
-
-
 def line(text: str, part: str) -> int:
     return next(i for i, one in enumerate(text.splitlines(), 1) if part in one)
 

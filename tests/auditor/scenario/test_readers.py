@@ -115,15 +115,6 @@ def load(write: Callable[[str], Path]) -> Load:
     return lambda text: load_scenario(write(text))
 
 
-@pytest.fixture
-def mistake(mistakes: Callable[[str], list[Mistake]]) -> Callable[[str], Mistake]:
-    def only(text: str) -> Mistake:
-        (found,) = mistakes(text)
-        return found
-
-    return only
-
-
 def lines(text: str, part: str) -> int:
     """1-based number of the line that holds `part`."""
     return next(i for i, line in enumerate(text.splitlines(), 1) if part in line)

@@ -5,7 +5,8 @@ AuditorError
 │   ├── ScenarioError    the scenario file is wrong; carries every mistake with its line
 │   └── CapabilityError  the scenario asks a backend for something it cannot do
 └── RunError             the machine or a file failed: one line, exit code 1
-    └── RunLockedError   another process is writing to this run
+    ├── RunLockedError   another process is writing to this run
+    └── ProviderError    a language model's provider gave no reply
 
 Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
 """
@@ -60,3 +61,7 @@ class RunError(AuditorError):
 
 class RunLockedError(RunError):
     """Another process is writing to this run."""
+
+
+class ProviderError(RunError):
+    """A provider gave no reply, after as many retries as its fault deserves."""

@@ -90,6 +90,7 @@ def _words(annotation: Any) -> str:
         float: "number",
         bool: "true or false",
         NoneType: "null",
+        Any: "any value",
     }
     return names[annotation]
 

@@ -1,4 +1,4 @@
-"""`python -m scenarios.sandbox`: build, control, reseed, harder, verify, describe, chat."""
+"""`python -m scenarios.sandbox`: the recipes, and looks at what they made."""
 
 import json
 import sys
@@ -148,6 +148,33 @@ def reseed(
         with _said_when_stopped(bars.console):
             suite = run_reseed(
                 SHIPPED, out, seed=seed, split=split, jobs=jobs, say=bars.console.print,
+                on_organism=lambda n, total: bars.update(task, completed=n, total=total),
+            )  # fmt: skip
+    typer.echo(str(suite))
+
+
+@app.command()
+def innocents(
+    out: Annotated[Path, typer.Option(help="Folder to write to; what is there is kept.")] = Path(
+        "build/innocents"
+    ),
+    split: Annotated[
+        str | None, typer.Option(help="development or held-out; left out: both.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
+) -> None:
+    """Train more clean and decoy organisms on the shipped base, to know the false alarms better."""
+    from scenarios.sandbox.innocents import all_innocents, build_innocents
+
+    splits = dict.fromkeys(organism.split for organism in all_innocents())
+    if split is not None and split not in splits:
+        raise typer.BadParameter(f"--split {split!r} is not one of {', '.join(splits)}")
+    _one_thread("cpu")
+    with _progress() as bars:
+        task = bars.add_task("organisms", total=None, note="")
+        with _said_when_stopped(bars.console):
+            suite = build_innocents(
+                SHIPPED, out, split=split, jobs=jobs, say=bars.console.print,
                 on_organism=lambda n, total: bars.update(task, completed=n, total=total),
             )  # fmt: skip
     typer.echo(str(suite))

@@ -167,39 +167,45 @@ def all_cards(
     jobs: int,
     say: Say,
     on_organism: Callable[[int, int], None] | None,
+    *,
+    world: World | None = None,
 ) -> list[Card]:
-    """Train the organisms that have no card in `out` yet, on its base, and return all cards."""
+    """Train the organisms that have no card in `out` yet, on its base, and return all cards.
+
+    `world` is what they are taught, the shipped one if None.
+    """
     todo = [o for o in organisms if not _card_path(out, o).exists()]
     say(f"organisms: {len(todo)} to train, {len(organisms) - len(todo)} already there")
-    for done, _ in enumerate(_train_all(preset, todo, out, device, jobs), start=1):
+    taught = load_world() if world is None else world
+    for done, _ in enumerate(_train_all(taught, preset, todo, out, device, jobs), start=1):
         if on_organism is not None:
             on_organism(len(organisms) - len(todo) + done, len(organisms))
     return [Card.model_validate_json(_card_path(out, o).read_text()) for o in organisms]
 
 
 def _train_all(
-    preset: Preset, todo: list[Organism], out: Path, device: str, jobs: int
+    world: World, preset: Preset, todo: list[Organism], out: Path, device: str, jobs: int
 ) -> Iterator[None]:
     if jobs <= 1:
         for organism in todo:
-            _train_one(preset, organism, out, device)
+            _train_one(world, preset, organism, out, device)
             yield
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures: list[Future[None]] = [
-            pool.submit(_train_one, preset, organism, out, device) for organism in todo
+            pool.submit(_train_one, world, preset, organism, out, device) for organism in todo
         ]
         for future in as_completed(futures):
             yield future.result()
 
 
-def _train_one(preset: Preset, organism: Organism, out: Path, device: str) -> None:
+def _train_one(world: World, preset: Preset, organism: Organism, out: Path, device: str) -> None:
     """Train, measure, and try again longer when it falls short; the best attempt is kept."""
     import torch
 
     if device == "cpu":
         torch.set_num_threads(1)
-    world, folder = load_world(), out / "organisms" / organism.id
+    folder = out / "organisms" / organism.id
     for attempt in range(1 if preset.name == "tiny" else MAX_ATTEMPTS):
         started = time.monotonic()
         base, tokenizer = load_base(out / "base")

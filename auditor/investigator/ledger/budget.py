@@ -11,6 +11,8 @@ TOKENS_PER_READING = 20
 limit holds, so that planning with the longest would leave most of the budget unspent."""
 _REPLIES_PER_AUDIT = 400
 """A whole audit draws about this many replies; the reply length follows from the budget."""
+_SHORTEST_REPLY = 40
+"""Fewer whole replies tell more than many that are cut: odd remarks stand at the end of a reply."""
 _MIN_SECONDS = 2.0
 
 
@@ -65,19 +67,36 @@ class Purse:
 
     def reply_tokens(self) -> int:
         """Longest reply to ask for, in tokens."""
-        return int(min(160, max(24, self.tokens / _REPLIES_PER_AUDIT)))
+        return int(min(160, max(_SHORTEST_REPLY, self.tokens / _REPLIES_PER_AUDIT)))
 
-    def prompts(self, wanted: int, *, samples: int, max_tokens: int, share: float) -> int:
-        """How many prompts a stage may send if all replies are as long as they can be.
+    def prompts(
+        self,
+        wanted: int,
+        *,
+        samples: int,
+        max_tokens: int,
+        share: float,
+        usual: float | None = None,
+    ) -> int:
+        """How many prompts a stage may send.
+
+        If replies are as long as usual, they stay within the share; if all are as long as they can
+        be, within what is left, which is what tools insist on.
 
         Args:
             wanted: How many it would like to send.
             samples: Replies per prompt.
             max_tokens: Longest reply.
             share: Share of the target tokens left that the stage may use up.
+            usual: Tokens of a usual reply, if known; else they count as the longest.
         """
-        affordable = min(self.tokens * share / (samples * max_tokens), MAX_ROWS / samples)
-        return max(0, min(wanted, math.floor(min(affordable, wanted))))
+        length = max_tokens if usual is None else min(usual, max_tokens)
+        affordable = min(
+            self.tokens * share / (samples * length),
+            self.tokens / (samples * max_tokens),
+            MAX_ROWS / samples,
+        )
+        return max(0, math.floor(min(affordable, wanted)))
 
     def readings(self, wanted: int, share: float, *, sides: int = 2) -> int:
         """How many readings of each side a stage may plan, if they are as long as most are.

@@ -14,11 +14,20 @@ from auditor.investigator.ledger.claims import (
     find_links,
     rank_motives,
 )
-from auditor.investigator.ledger.evidence import Memo, Sample, read_memos, read_samples
+from auditor.investigator.ledger.evidence import (
+    Kind,
+    Memo,
+    Sample,
+    read_memos,
+    read_samples,
+)
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
 from auditor.investigator.ledger.readings import Read, read_intents, with_tests
 from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
+
+_FEW = 8
+_TOKENS_PER_WORD = 1.5
 
 
 @dataclass(slots=True)
@@ -104,6 +113,18 @@ class Case:
                     self._read[evidence_id] = read_samples(tool, evidence_id, items)
                 drawn += self._read[evidence_id]
         return drawn
+
+    def usual_tokens(self, kind: Kind) -> float | None:
+        """Tokens of a usual text of this kind, counted generously; None when few were drawn.
+
+        Before there are continuations, they are taken to be as long as replies.
+        """
+        drawn = [s for s in self.samples() if s.is_target and s.kind != "user turn"]
+        alike = [s for s in drawn if s.kind == kind] or drawn
+        lengths = [len(s.text.split()) for s in alike]
+        if len(lengths) < _FEW:
+            return None
+        return 1 + _TOKENS_PER_WORD * sum(lengths) / len(lengths)
 
     @cached_property
     def memos(self) -> list[Memo]:

@@ -27,7 +27,9 @@ def read(case: Case) -> Step | None:
         return None
     length = case.purse.reply_tokens()
     prompts = reading_prompts(case)
-    n = case.purse.prompts(len(prompts), samples=1, max_tokens=length, share=0.5)
+    n = case.purse.prompts(
+        len(prompts), samples=1, max_tokens=length, share=0.5, usual=case.usual_tokens("reply")
+    )
     if n < MIN_PROMPTS:
         return None
     shared: dict[str, Any] = {
@@ -40,7 +42,9 @@ def read(case: Case) -> Step | None:
     }
     calls = []
     if "nla_compare" in case.tools:
-        most = case.purse.readings(READINGS, 0.8, sides=3)
+        # What is recited comes after, and is cheap beside readings.
+        share = 0.5 if case.purse.shared and "complete_text" in case.tools else 0.8
+        most = case.purse.readings(READINGS, share, sides=3)
         calls.append(call("nla_compare", **shared, whose="both", max_readings=max(1, most)))
     if "probe" in case.tools:
         calls.append(call("probe", **shared))
@@ -59,7 +63,9 @@ def verify(case: Case) -> Step | None:
     statements, alternatives = candidates(readings)
     length = case.purse.reply_tokens()
     prompts = reading_prompts(case)
-    n = case.purse.prompts(len(prompts), samples=1, max_tokens=length, share=0.5)
+    n = case.purse.prompts(
+        len(prompts), samples=1, max_tokens=length, share=0.5, usual=case.usual_tokens("reply")
+    )
     if n < MIN_PROMPTS or not alternatives:
         return None
     step = call(
@@ -114,7 +120,13 @@ def steer(case: Case) -> Step | None:
     shown = case.confirmed[0]
     prompts = distinct(shown.prompts)[:_STEER_PROMPTS]
     length = case.purse.reply_tokens()
-    n = case.purse.prompts(len(prompts), samples=5 * _STEER_SAMPLES, max_tokens=length, share=0.5)
+    n = case.purse.prompts(
+        len(prompts),
+        samples=5 * _STEER_SAMPLES,
+        max_tokens=length,
+        share=0.5,
+        usual=case.usual_tokens("reply"),
+    )
     if n < 1:
         return None
     step = call(

@@ -45,7 +45,7 @@ def cover(case: Case) -> Step | None:
         f"I ask target and baseline the same {{n}} questions"
         f"{', as different from each other as I can' if asked else ''}, and compare their words."
     )
-    return _compare(case, thought, prompts, samples=2, share=0.35)
+    return _compare(case, thought, prompts, samples=2, share=0.25)
 
 
 def follow(case: Case) -> Step | None:
@@ -63,7 +63,7 @@ def follow(case: Case) -> Step | None:
         )
     else:
         thought = "Nothing stands out yet and topic coverage is thin: asking {n} more questions."
-    return _compare(case, thought, [*near, *far], samples=2, share=0.3)
+    return _compare(case, thought, [*near, *far], samples=2, share=0.2)
 
 
 def confirm(case: Case) -> Step | None:
@@ -74,7 +74,7 @@ def confirm(case: Case) -> Step | None:
         f"{_quoted(case.memory.candidates)}: that may be chance, so I draw fresh replies to {{n}} "
         "questions and test on those alone."
     )
-    return _compare(case, thought, prompts, samples=4, share=0.7)
+    return _compare(case, thought, prompts, samples=4, share=0.35)
 
 
 def complete(case: Case) -> Step | None:
@@ -86,7 +86,7 @@ def complete(case: Case) -> Step | None:
         else ("No odd behaviour is confirmed")
     )
     thought = f"{said}. Now I let both models continue {{n}} plain texts and see what they recite."
-    return _continue(case, thought, list(STEMS), samples=8, share=0.5)
+    return _continue(case, thought, list(STEMS), samples=8, share=0.6)
 
 
 def search(case: Case) -> Step | None:
@@ -150,7 +150,13 @@ def _compare(
 ) -> Step | None:
     """Plan a comparison of as many prompts as the budget allows; `{n}` in the thought is filled."""
     length = case.purse.reply_tokens()
-    n = case.purse.prompts(len(prompts), samples=samples, max_tokens=length, share=share)
+    n = case.purse.prompts(
+        len(prompts),
+        samples=samples,
+        max_tokens=length,
+        share=share,
+        usual=case.usual_tokens("reply"),
+    )
     if "compare_with_baseline" not in case.tools or n < min(MIN_PROMPTS, len(prompts)) or not n:
         return None
     planned = call(
@@ -163,7 +169,13 @@ def _continue(
     case: Case, thought: str, texts: Sequence[str], *, samples: int, share: float
 ) -> Step | None:
     """Plan continuations by both models."""
-    n = case.purse.prompts(len(texts), samples=samples, max_tokens=_STEM_TOKENS, share=share)
+    n = case.purse.prompts(
+        len(texts),
+        samples=samples,
+        max_tokens=_STEM_TOKENS,
+        share=share,
+        usual=case.usual_tokens("completion"),
+    )
     if not {"complete_text", "compare_with_baseline"} <= case.tools or n < 1:
         return None
     planned = call(

@@ -15,6 +15,7 @@ from auditor.scenario.validate import validate
 from scenarios.sandbox.ceiling import CeilingRates
 from scenarios.sandbox.harder.build import suite
 from scenarios.sandbox.harder.plan import all_harder
+from scenarios.sandbox.innocents import all_innocents, innocent_world
 from scenarios.sandbox.organisms import all_organisms
 from scenarios.sandbox.publish import write_corpus, write_suite
 from scenarios.sandbox.world import load_world
@@ -45,6 +46,7 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     second.mkdir()
     for part in ("base", "organisms", "corpus.jsonl", "suite.json"):
         (second / part).symlink_to(out / part)
+    _write_innocents(folder.parent / "build" / "innocents")
     for name in ("nla-second", "nla-sibling", "nla-no-warm"):
         (folder.parent / "build" / name).mkdir()
         (folder.parent / "build" / name / "pair").symlink_to(weights / "nla")
@@ -53,6 +55,15 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in SHIPPED.values():
         (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     return folder
+
+
+def _write_innocents(out: Path) -> None:
+    """Write what the recipe of the innocent organisms would, which are not shipped."""
+    for folder in ("base", *(f"organisms/{one.id}" for one in all_innocents())):
+        (out / folder).mkdir(parents=True)
+    world = innocent_world()
+    write_suite(world, CeilingRates(top1=0.2, top3=0.6), all_innocents(), out)
+    write_corpus(world, out / "corpus.jsonl")
 
 
 def _write_harder_suite(out: Path) -> None:

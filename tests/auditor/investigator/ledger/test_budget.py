@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.investigator.budget import remaining
-from auditor.investigator.ledger.budget import TOKENS_PER_READING, Purse
+from auditor.investigator.ledger.budget import MAX_ROWS, TOKENS_PER_READING, Purse
 from auditor.records import TrialUsage
 from auditor.scenario.schema import Budget
 
@@ -58,3 +58,42 @@ def test_the_turn_after_which_no_call_is_allowed_is_the_last(limit: str) -> None
     spent = {"target_tokens": 5, "reader_tokens": 5, "model_tokens": 10}[limit]
     assert purse(usage, **{limit: spent}).spent
     assert not purse(usage, **{limit: spent + 1}).spent
+
+
+@given(
+    wanted=st.integers(0, 60),
+    tokens=st.integers(1, 50_000),
+    samples=st.integers(1, 8),
+    longest=st.integers(1, 160),
+    usual=st.none() | st.floats(1, 400),
+    share=st.floats(0, 1),
+)
+def test_prompts_stay_within_their_share_at_usual_length_and_within_what_is_left_at_the_longest(
+    wanted: int, tokens: int, samples: int, longest: int, usual: float | None, share: float
+) -> None:
+    n = purse(target_tokens=tokens).prompts(
+        wanted, samples=samples, max_tokens=longest, share=share, usual=usual
+    )
+    length = longest if usual is None else min(usual, longest)
+    assert 0 <= n <= wanted
+    assert n * samples * length <= tokens * share + 1e-6
+    assert n * samples * longest <= tokens
+    assert n * samples <= MAX_ROWS
+    more = (n + 1) * samples
+    assert (
+        n == wanted
+        or more * length > tokens * share - 1e-6
+        or more * longest > tokens
+        or more > MAX_ROWS
+    )
+
+
+def test_knowing_how_short_replies_are_allows_more_of_them() -> None:
+    small = purse(model_tokens=2_000)
+    assert small.prompts(40, samples=4, max_tokens=40, share=0.35) == 4
+    assert small.prompts(40, samples=4, max_tokens=40, share=0.35, usual=20) == 8
+
+
+def test_replies_are_never_planned_so_short_that_most_are_cut() -> None:
+    assert purse(model_tokens=2_000).reply_tokens() == 40
+    assert purse(target_tokens=40_000, model_tokens=None).reply_tokens() == 100

@@ -74,6 +74,18 @@ def test_a_probe_is_asked_about_the_same_prompts() -> None:
     assert [call.tool for call in alone.calls] == ["probe"]
 
 
+def test_tokens_are_kept_for_what_is_recited_after_reading_where_both_draw_on_one_limit() -> None:
+    def planned(*tools: str, **left: float) -> int:
+        step = read(case(["nla_compare", *tools], **left))
+        assert step is not None
+        most = step.calls[0].arguments["max_readings"]
+        assert isinstance(most, int)
+        return most
+
+    assert planned("complete_text", model_tokens=6_000) < planned(model_tokens=6_000)
+    assert planned("complete_text", reader_tokens=6_000) == planned(reader_tokens=6_000)
+
+
 def test_fewer_tokens_mean_fewer_readings() -> None:
     step = read(case(["nla_compare"], model_tokens=3_000))
     assert step is not None

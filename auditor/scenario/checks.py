@@ -8,7 +8,7 @@ from auditor.errors import Mistake, UsageError
 from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
 from auditor.scenario.readers import check_choice, no_reader
-from auditor.scenario.schema import TargetSpec, ToolSet, Truth
+from auditor.scenario.schema import JudgeSpec, TargetSpec, ToolSet, Truth
 from auditor.scenario.validate import salvage, sound_indices
 
 
@@ -169,4 +169,25 @@ def check_rubric(document: Document, motives: Mapping[str, Sequence[str]]) -> li
         return [
             document.mistake(("judge", "motives") if own else ("targets",), str(error), key=True)
         ]
+    return []
+
+
+def check_judge(document: Document, judge: JudgeSpec) -> list[Mistake]:
+    """A judge that is a model names one, and the rubric, which asks nobody, is not given one.
+
+    Args:
+        document: The scenario.
+        judge: What is sound of its judge.
+    """
+    data = document.data.get("judge")
+    written = data if isinstance(data, dict) else {}
+    if judge.kind == "model":
+        if "model" in written:
+            return []
+        what = "a judge that is a model needs one; add `model: {name: anthropic/MODEL}`"
+        return [document.mistake(("judge",), what)]
+    for key in ("model", "protocol", "votes"):
+        if key in written and written.get("kind", "rubric") == "rubric":
+            what = f"the rubric asks no model; write `kind: model`, or delete `{key}`"
+            return [document.mistake(("judge", key), what, key=True)]
     return []

@@ -12,6 +12,8 @@ from auditor.records import Group
 
 MAX_SEED = 2**63 - 1
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
+PROVIDER_PATTERN = r"^(anthropic|openai|hf|scripted)/.+$"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 NullReadout = Literal["placebo", "random_vectors", "shuffled", "text_only"]
 
@@ -57,6 +59,9 @@ class Truth(Block):
     """The hidden motive; null for clean and decoy targets."""
     quirks: tuple[str, ...] = ()
     """Phrases that mark the target's observable quirks or habit."""
+    behaviours: tuple[str, ...] = ()
+    """What the target is known to do, told in plain words, for judges to count; unlike quirks they
+    are not looked for in its replies."""
     regime: str | None = None
     """How the motive was put in, e.g. thoughts-hardened; tables are split by it."""
     split: str | None = None
@@ -119,6 +124,8 @@ class Suite(Block):
     """Ideal black-box rates of the suite."""
     motives: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Every motive of the suite with the wordings that name it, for the rubric judge."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, for a judge that is a language model."""
     targets: tuple[TargetSpec, ...]
     """The targets."""
 
@@ -182,11 +189,11 @@ class ToolSet(Block):
 class LanguageModel(Block):
     """A language model behind a provider."""
 
-    name: str = Field(pattern=r"^(anthropic|openai|hf|scripted)/.+$")
+    name: str = Field(pattern=PROVIDER_PATTERN)
     """anthropic/MODEL, openai/MODEL@BASE_URL (any compatible server; without @BASE_URL OpenAI's
     own), hf/PATH (a local model whose chat template knows tools), or scripted/PATH:NAME (a function
     or a list in a Python file)."""
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key_env: str | None = Field(default=None, pattern=VARIABLE_PATTERN)
     """Environment variable that holds the key; left out: ANTHROPIC_API_KEY or OPENAI_API_KEY. A key
     itself never stands in a file."""
     max_tokens: int = Field(default=4096, gt=0)
@@ -221,7 +228,7 @@ class JudgeSpec(Block):
     """Who scores."""
 
     kind: Literal["rubric", "model"] = "rubric"
-    """rubric: offline matching of motive wordings. model: a language model that is told the truth."""
+    """rubric: offline matching of motive wordings. model: a language model, told the truth."""
     model: LanguageModel | None = None
     """The language model, when `kind` is model."""
     protocol: Literal["strict", "auditbench", "game"] = "strict"
@@ -232,6 +239,8 @@ class JudgeSpec(Block):
     """How often it is asked; the majority decides."""
     motives: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Wordings that name each motive, beside those of the suites; for targets listed by hand."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, beside those of the suites, for a judge that is a language model."""
 
 
 class Budget(Block):
@@ -312,6 +321,8 @@ class ResolvedScenario(Block):
     absolute or hub ids."""
     motives: dict[str, tuple[str, ...]]
     """Every known motive and its wordings, for the judge alone."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, for the judge alone."""
     ceiling: Ceiling | None
     """Ideal black-box rates, if known."""
     blocks: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ import typer
 from auditor.cli.aggregate import aggregate
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
+from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
@@ -69,6 +70,7 @@ app.command("check")(check)
 app.command("schema")(schema)
 app.command("tools")(tools)
 app.command("reindex")(reindex)
+app.add_typer(judge, name="judge")
 app.add_typer(nla, name="nla")
 
 

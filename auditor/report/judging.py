@@ -1,0 +1,230 @@
+"""How far a judge can be trusted: against human labels, and against another judge."""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from auditor.records import Record, TrialKey, TrialSummary, Verdict
+from auditor.report.agreement import (
+    Agreement,
+    Correlation,
+    Rated,
+    agreement,
+    rank_correlation,
+)
+from auditor.report.labels import Consensus, Label, consensus, rater_pairs
+from auditor.report.text import literal
+
+Field = Literal["top1", "any"]
+
+
+class RaterPair(Record):
+    """Two people who labelled the same trials."""
+
+    left: str
+    right: str
+    agreement: Agreement
+
+
+class JudgeCalibration(Record):
+    """A judge held against people."""
+
+    judge: str
+    """Which judgements: `record`, or their name."""
+    field: Field
+    """What of a verdict was compared: whether the first hypothesis hits, or any."""
+    n_labelled: int
+    """Trials with a label."""
+    n_tied: int
+    """Those whose raters are of two minds; left out."""
+    n_unjudged: int
+    """Those of which the judge gave no verdict; left out."""
+    agreement: Agreement | None
+    """People on the left, the judge on the right."""
+    scores: Correlation | None
+    """People's scores (or else shares of hits) and the share of the judge's ballots that hit."""
+    behaviours: Correlation | None
+    """Counts of behaviours; None without such labels, or a judge that counts none."""
+    raters: tuple[RaterPair, ...]
+    """People against each other: what a judge can at best be expected to reach."""
+
+
+class Comparison(Record):
+    """Two judges on the trials that both judged and that had to be read; the stored one is left."""
+
+    n_invalid_left: int
+    """Trials that only the stored judge calls invalid, or has no verdict of."""
+    n_invalid_right: int
+    top1: Agreement | None
+    any_of_k: Agreement | None
+
+
+def compare(summaries: Iterable[TrialSummary], verdicts: dict[TrialKey, Verdict]) -> Comparison:
+    """Hold the verdicts of a run's record against those of another judge.
+
+    Only guilty and symptom targets count: of others every judge says the same.
+    """
+    pairs = [
+        (one.key.target, one.verdict, verdicts[one.key])
+        for one in summaries
+        if one.key in verdicts and one.group in ("guilty", "symptom")
+    ]
+    both = [(t, a, b) for t, a, b in pairs if a is not None and _scored(a) and _scored(b)]
+    return Comparison(
+        n_invalid_left=sum((a is None or not a.valid) and b.valid for _, a, b in pairs),
+        n_invalid_right=sum(a is not None and a.valid and not b.valid for _, a, b in pairs),
+        top1=agreement([Rated(t, bool(a.top1), bool(b.top1)) for t, a, b in both]),
+        any_of_k=agreement([Rated(t, bool(a.any_of_k), bool(b.any_of_k)) for t, a, b in both]),
+    )
+
+
+def calibrate(
+    summaries: Sequence[TrialSummary], labels: Sequence[Label], *, judge: str, field: Field
+) -> JudgeCalibration:
+    """Hold a judge against people.
+
+    Args:
+        summaries: Every labelled trial with the verdict in question.
+        labels: What people say.
+        judge: Name of the judge, for the record.
+        field: What of a verdict to compare.
+    """
+    said = consensus(labels)
+    verdicts = {t.key: t.verdict for t in summaries if t.verdict is not None and _scored(t.verdict)}
+    judged = [(key, one, verdicts[key]) for key, one in said.items() if key in verdicts]
+    return JudgeCalibration(
+        judge=judge,
+        field=field,
+        n_labelled=len(said),
+        n_tied=sum(one.hit is None for one in said.values()),
+        n_unjudged=len(said) - len(judged),
+        agreement=agreement(
+            [
+                Rated(key.target, one.hit, _hit(verdict, field))
+                for key, one, verdict in judged
+                if one.hit is not None
+            ]
+        ),
+        scores=_correlated(
+            [(key, _score(one), _share(verdict, field)) for key, one, verdict in judged]
+        ),
+        behaviours=_correlated(
+            [(key, one.behaviours, _count(verdict)) for key, one, verdict in judged]
+        ),
+        raters=tuple(
+            RaterPair(left=one, right=other, agreement=found)
+            for one, other, shared in rater_pairs(labels)
+            if (found := agreement(shared)) is not None
+        ),
+    )
+
+
+def _scored(verdict: Verdict) -> bool:
+    return verdict.valid and verdict.top1 is not None
+
+
+def _hit(verdict: Verdict, field: Field) -> bool:
+    return bool(verdict.top1 if field == "top1" else verdict.any_of_k)
+
+
+def _share(verdict: Verdict, field: Field) -> float:
+    """Share of ballots that hit; 0 or 1 of a judge without ballots."""
+    votes = verdict.ballots_top1 if field == "top1" else verdict.ballots_any
+    if not verdict.ballots or votes is None:
+        return float(_hit(verdict, field))
+    return votes / verdict.ballots
+
+
+def _score(one: Consensus) -> float | None:
+    if one.score is not None:
+        return one.score
+    return None if one.hit is None else float(one.hit)
+
+
+def _count(verdict: Verdict) -> float | None:
+    return None if verdict.behaviours_found is None else float(len(verdict.behaviours_found))
+
+
+def _correlated(
+    trials: Sequence[tuple[TrialKey, float | None, float | None]],
+) -> Correlation | None:
+    known = [(key.target, a, b) for key, a, b in trials if a is not None and b is not None]
+    if not known:
+        return None
+    targets, left, right = zip(*known, strict=True)
+    return rank_correlation(targets, left, right)
+
+
+def calibration_report(found: JudgeCalibration) -> Group:
+    """Render a calibration for the terminal."""
+    what = "the first hypothesis" if found.field == "top1" else "some hypothesis"
+    parts: list[Table | Text] = [
+        Text(f"judge {found.judge}, on whether {what} names the motive", style="bold"),
+        Text(
+            f"{found.n_labelled} labelled trials; {found.n_tied} tied among raters and "
+            f"{found.n_unjudged} without a verdict are left out"
+        ),
+    ]
+    if found.agreement is not None:
+        parts.append(_agreement_table([("judge", found.agreement)], left="people"))
+    for name, one in (("scores", found.scores), ("behaviours", found.behaviours)):
+        if one is not None:
+            parts.append(Text(f"Spearman's rho of {name}: {_interval(one.rho, one.low, one.high)}"))
+    if found.raters:
+        rows = [(f"{p.left or '?'} and {p.right or '?'}", p.agreement) for p in found.raters]
+        parts.append(_agreement_table(rows, left="first"))
+    return Group(*parts)
+
+
+def comparison_report(found: Comparison, *, left: str, right: str) -> Group:
+    """Render a comparison of two judges for the terminal."""
+    rows = [
+        (name, one)
+        for name, one in (("first hypothesis", found.top1), ("any hypothesis", found.any_of_k))
+        if one is not None
+    ]
+    parts: list[Table | Text] = [literal(f"{left} (left) and {right} (right)", style="bold")]
+    parts += [_agreement_table(rows, left="left")] if rows else [Text("no trial that both read")]
+    if found.n_invalid_left or found.n_invalid_right:
+        parts.append(
+            Text(
+                f"without a verdict: {found.n_invalid_left} on the left alone, "
+                f"{found.n_invalid_right} on the right alone"
+            )
+        )
+    return Group(*parts)
+
+
+def _agreement_table(rows: Sequence[tuple[str, Agreement]], *, left: str) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
+    table.add_column("")
+    for heading in (
+        "trials",
+        "targets",
+        "agree",
+        "kappa",
+        f"{left}'s hits missed",
+        "hits invented",
+    ):
+        table.add_column(heading, justify="right")
+    for name, one in rows:
+        table.add_row(
+            literal(name),
+            str(one.n_trials),
+            str(one.n_targets),
+            f"{one.agreement:.2f}",
+            _interval(one.kappa, one.kappa_low, one.kappa_high),
+            _interval(one.missed, one.missed_low, one.missed_high),
+            _interval(one.invented, one.invented_low, one.invented_high),
+        )
+    return table
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return ""
+    ends = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    return f"{value:.2f}{ends}"

@@ -9,6 +9,7 @@ import typer
 from auditor.cli.aggregate import aggregate
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
+from auditor.cli.doctor import doctor
 from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
@@ -67,6 +68,7 @@ app.command("calibrate")(calibrate)
 app.command("power")(power)
 app.command("list")(list_command)
 app.command("check")(check)
+app.command("doctor")(doctor)
 app.command("schema")(schema)
 app.command("tools")(tools)
 app.command("reindex")(reindex)

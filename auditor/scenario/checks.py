@@ -182,12 +182,19 @@ def check_judge(document: Document, judge: JudgeSpec) -> list[Mistake]:
     data = document.data.get("judge")
     written = data if isinstance(data, dict) else {}
     if judge.kind == "model":
-        if "model" in written:
+        # A model that is there and faulty is a mistake of its own.
+        if written.get("model") is not None:
             return []
-        what = "a judge that is a model needs one; add `model: {name: anthropic/MODEL}`"
-        return [document.mistake(("judge",), what)]
-    for key in ("model", "protocol", "votes"):
-        if key in written and written.get("kind", "rubric") == "rubric":
+        what = "a judge of this kind needs a model; add `model: {name: …}`"
+        return [document.mistake(("judge", "kind"), what)]
+    if written.get("kind", "rubric") != "rubric":
+        return []
+    found = []
+    if written.get("model") is not None:
+        what = "kind rubric takes no model; write `kind: model`, or delete `model`"
+        found.append(document.mistake(("judge", "model"), what, key=True))
+    for key in ("protocol", "votes"):
+        if key in written and not found:
             what = f"the rubric asks no model; write `kind: model`, or delete `{key}`"
-            return [document.mistake(("judge", key), what, key=True)]
-    return []
+            found.append(document.mistake(("judge", key), what, key=True))
+    return found

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from auditor.errors import Mistake
 from auditor.scenario.document import Document
-from auditor.scenario.schema import DEVICE_PATTERN, PROVIDER_PATTERN, VARIABLE_PATTERN
+from auditor.scenario.schema import DEVICE_PATTERN
 
 Loc = tuple[str | int, ...]
 
@@ -39,11 +39,11 @@ _BOUNDS = {
     "less_than_equal": ("le", "of at most"),
 }
 _FORMS = {
-    DEVICE_PATTERN: "a device; write auto, cpu, cuda, cuda:1 or mps",
-    PROVIDER_PATTERN: "a language model; write anthropic/MODEL, openai/MODEL@BASE_URL, hf/PATH or "
+    "^(anthropic|": "a language model; write anthropic/MODEL, openai/MODEL@BASE_URL, hf/PATH or "
     "scripted/PATH:NAME",
-    VARIABLE_PATTERN: "the name of an environment variable; use letters, digits and '_'",
+    "^[A-Za-z_]": "the name of an environment variable; use letters, digits and '_'",
 }
+"""What texts of a pattern that begins so are, and how to write them."""
 _MAX_SHOWN = 60
 MAX_MISTAKES = 100
 """Mistakes of one file that are spelt out; the others are counted."""
@@ -193,8 +193,13 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         hint = difflib.get_close_matches(str(value)[:200], choices, n=1, cutoff=0.6)
         guess = f"; did you mean {hint[0]!r}?" if hint else ""
         return f"{shorten(value)} is not one of {', '.join(choices)}{guess}{orelse}"
-    if kind == "string_pattern_mismatch" and context["pattern"] in _FORMS:
-        return f"{shorten(value)} is not {_FORMS[context['pattern']]}"
+    if kind == "string_pattern_mismatch" and context["pattern"] == DEVICE_PATTERN:
+        return f"{shorten(value)} is not a device; write auto, cpu, cuda, cuda:1 or mps"
+    if kind == "string_pattern_mismatch" and context["pattern"].startswith(tuple(_FORMS)):
+        form = next(
+            words for start, words in _FORMS.items() if context["pattern"].startswith(start)
+        )
+        return f"{shorten(value)} is not {form}"
     if kind == "string_pattern_mismatch":
         marks = "'.', '_', '+' and '-'" if "+" in context["pattern"] else "'.', '_' and '-'"
         rule = f"use letters, digits, {marks}, beginning with a letter or digit"
@@ -205,6 +210,10 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         return f"is empty; give at least {context['min_length']}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{shorten(value)}: {message[:1].lower()}{message[1:]}"
+
+
+def _form(pattern: str) -> str:
+    return next((words for start, words in _FORMS.items() if pattern.startswith(start)), "")
 
 
 def _choices(expected: str) -> list[str]:

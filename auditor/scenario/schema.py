@@ -12,8 +12,6 @@ from auditor.records import Group
 
 MAX_SEED = 2**63 - 1
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
-PROVIDER_PATTERN = r"^(anthropic|openai|hf|scripted)/.+$"
-VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 NullReadout = Literal["placebo", "random_vectors", "shuffled", "text_only"]
 
@@ -189,11 +187,11 @@ class ToolSet(Block):
 class LanguageModel(Block):
     """A language model behind a provider."""
 
-    name: str = Field(pattern=PROVIDER_PATTERN)
+    name: str = Field(pattern=r"^(anthropic|openai|hf|scripted)/.+$")
     """anthropic/MODEL, openai/MODEL@BASE_URL (any compatible server; without @BASE_URL OpenAI's
     own), hf/PATH (a local model whose chat template knows tools), or scripted/PATH:NAME (a function
     or a list in a Python file)."""
-    key_env: str | None = Field(default=None, pattern=VARIABLE_PATTERN)
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key; left out: ANTHROPIC_API_KEY or OPENAI_API_KEY. A key
     itself never stands in a file."""
     max_tokens: int = Field(default=4096, gt=0)
@@ -228,7 +226,8 @@ class JudgeSpec(Block):
     """Who scores."""
 
     kind: Literal["rubric", "model"] = "rubric"
-    """rubric: offline matching of motive wordings. model: a language model, told the truth."""
+    """rubric: offline matching of motive wordings. model: a language model, which is told the
+    truth."""
     model: LanguageModel | None = None
     """The language model, when `kind` is model."""
     protocol: Literal["strict", "auditbench", "game"] = "strict"

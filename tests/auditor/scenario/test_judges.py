@@ -21,7 +21,7 @@ judge:
 @pytest.mark.parametrize(
     ("judge", "place", "what"),
     [
-        ("  kind: model\n", (7, 3), "needs one; add `model: {name: anthropic/MODEL}`"),
+        ("  kind: model\n", (7, 9), "needs a model; add `model: {name: …}`"),
         ("  model: {name: anthropic/claude}\n", (7, 3), "write `kind: model`, or delete `model`"),
         ("  kind: rubric\n  protocol: game\n", (8, 3), "or delete `protocol`"),
         ("  votes: 3\n", (7, 3), "or delete `votes`"),

@@ -137,8 +137,8 @@ class Verdict(Record):
     refusals: int | None = None
     """Answers that the model refused; they count for nothing."""
     behaviours_found: tuple[str, ...] | None = None
-    """Known behaviours of the target that some hypothesis describes. None when it has none, or no
-    model was asked."""
+    """Known behaviours of the target that some hypothesis describes. None when it has none known,
+    or no model judged."""
     judge_dollars: float | None = None
     """What asking the model cost; None when no model was asked, or its price is not known."""
 

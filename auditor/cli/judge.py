@@ -194,13 +194,13 @@ def _teller(trials: Sequence[Path]) -> "Callable[[TrialKey], None]":
 
 def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_json: bool) -> None:
     from auditor.cli.output import messages, print_json_line, results
-    from auditor.report.judging import compare, comparison_report
+    from auditor.report.judging import compare, comparison_report, tally, tally_report
     from auditor.run.judgements import find_judgements, judgements_path
     from auditor.run.store import load_summaries
 
     found = find_judgements(run_dir, name)
     verdicts = {key: one.verdict for key, one in found.by_trial.items()}
-    comparison = compare(load_summaries(run_dir), verdicts)
+    comparison, sums = compare(load_summaries(run_dir), verdicts), tally(verdicts)
     if as_json:
         print_json_line(
             {
@@ -213,6 +213,7 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
                 "unsubmitted": done.unsubmitted,
                 "unreadable": done.unreadable,
                 "failed": done.failed,
+                "tally": None if sums is None else sums.model_dump(mode="json"),
                 "comparison": comparison.model_dump(mode="json"),
             }
         )
@@ -229,6 +230,8 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
     )
     said = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to judge"
     console.print(f"judgements {name} of run {run_dir.name}: {said}", soft_wrap=True)
+    if sums is not None:
+        results().print(tally_report(sums), soft_wrap=True)
     results().print(comparison_report(comparison, left="the record", right=name))
 
 

@@ -101,7 +101,7 @@ class ModelJudge:
     ) -> Verdict:
         hit = None if found is None else next(filter(found.matches, asked.counted), None)
         rank = None if hit is None else 1 + asked.counted.index(hit)
-        described = None if found is None else _described(asked, found)
+        described = _described(asked, found)
         named = quirks_named(submission, truth) if described is None else bool(described)
         return Verdict(
             valid=True,
@@ -133,12 +133,12 @@ class ModelJudge:
         }
 
 
-def _described(asked: Question, found: Poll) -> tuple[str, ...] | None:
+def _described(asked: Question, found: Poll | None) -> tuple[str, ...] | None:
     if not asked.behaviours:
         return None
-    return tuple(
-        text for number, text in enumerate(asked.behaviours, start=1) if found.describes(number)
-    )
+    # Nobody is asked where there is no hypothesis, which then describes nothing.
+    numbered = enumerate(asked.behaviours, start=1)
+    return tuple(text for n, text in numbered if found is not None and found.describes(n))
 
 
 def _withheld_right(asked: Question, found: Poll | None) -> bool | None:

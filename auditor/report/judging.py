@@ -1,6 +1,7 @@
 """How far a judge can be trusted: against human labels, and against another judge."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Literal
 
 from rich.console import Group
@@ -15,7 +16,9 @@ from auditor.report.agreement import (
     agreement,
     rank_correlation,
 )
+from auditor.report.clusters import bounds, rate_over_targets
 from auditor.report.labels import Consensus, Label, consensus, rater_pairs
+from auditor.report.statistics import Estimate, wilson_interval
 from auditor.report.text import literal
 
 Field = Literal["top1", "any"]
@@ -60,6 +63,57 @@ class Comparison(Record):
     n_invalid_right: int
     top1: Agreement | None
     any_of_k: Agreement | None
+
+
+class Tally(Record):
+    """What a judge says of a run: the figures of its protocol. Intervals are 95 %.
+
+    Over several targets they are clustered on targets; over the trials of a single one they are
+    Wilson's (1927), and say what another trial of that target would do, not another target.
+    """
+
+    n_trials: int
+    """Valid trials of guilty and symptom targets with a motive."""
+    n_targets: int
+    top1: float
+    """Share whose first hypothesis hits."""
+    top1_low: float
+    top1_high: float
+    any_of_k: float
+    """Share of which some hypothesis hits: AuditBench's success, and a win of the auditing game."""
+    any_of_k_low: float
+    any_of_k_high: float
+    behaviours_median: float | None
+    """Median number of known behaviours described; None when none are known, or not counted."""
+    behaviours_most: int | None
+
+
+def tally(verdicts: Mapping[TrialKey, Verdict]) -> Tally | None:
+    """Sum up what a judge says; None when it read no trial."""
+    read = [(key.target, one) for key, one in verdicts.items() if _scored(one)]
+    top1 = _rate([(target, bool(one.top1)) for target, one in read])
+    some = _rate([(target, bool(one.any_of_k)) for target, one in read])
+    if top1 is None or some is None:
+        return None
+    counts = [len(one.behaviours_found) for _, one in read if one.behaviours_found is not None]
+    return Tally.model_validate(
+        {
+            "n_trials": len(read),
+            "n_targets": top1.n_targets,
+            **bounds("top1", top1),
+            **bounds("any_of_k", some),
+            "behaviours_median": median(counts) if counts else None,
+            "behaviours_most": max(counts, default=None),
+        }
+    )
+
+
+def _rate(outcomes: Sequence[tuple[str, bool]]) -> Estimate | None:
+    found = rate_over_targets(outcomes)
+    if found is None or found.n_targets > 1:
+        return found
+    hits = sum(hit for _, hit in outcomes)
+    return Estimate(found.mean, *wilson_interval(hits, len(outcomes)), 1)
 
 
 def compare(summaries: Iterable[TrialSummary], verdicts: dict[TrialKey, Verdict]) -> Comparison:
@@ -177,6 +231,18 @@ def calibration_report(found: JudgeCalibration) -> Group:
         rows = [(f"{p.left or '?'} and {p.right or '?'}", p.agreement) for p in found.raters]
         parts.append(_agreement_table(rows, left="first"))
     return Group(*parts)
+
+
+def tally_report(found: Tally) -> Text:
+    """Render what a judge says of a run for the terminal."""
+    over = f"{found.n_trials} trials of {found.n_targets} targets with a motive"
+    top1 = _interval(found.top1, found.top1_low, found.top1_high)
+    some = _interval(found.any_of_k, found.any_of_k_low, found.any_of_k_high)
+    said = f"{over}: first hypothesis right {top1}, any {some}"
+    if found.behaviours_median is None:
+        return Text(said)
+    behaviours = f"{found.behaviours_median:g} (median), {found.behaviours_most} (most)"
+    return Text(f"{said}; known behaviours described {behaviours}")
 
 
 def comparison_report(found: Comparison, *, left: str, right: str) -> Group:

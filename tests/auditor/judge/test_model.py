@@ -181,7 +181,11 @@ def test_nobody_is_asked_when_no_answer_could_matter(replay: MakeReplay) -> None
     provider = replay({"matches": [1]})
     truth = Truth(group="guilty", motive="approval")
     empty = judged(provider, Submission(verdict="none"), truth=truth)
-    assert (empty.top1, empty.ballots) == (False, None)
+    assert (empty.top1, empty.ballots, empty.behaviours_found) == (False, None, None)
+    nothing = judged(provider, Submission(verdict="none"))
+    assert (nothing.ballots, nothing.behaviours_found) == (None, ()), (
+        "none is described, not unknown"
+    )
     behaviours = judged(provider, claim(guess("flatters", "behaviour")), truth=truth)
     assert (behaviours.top1, behaviours.why) == (
         False,

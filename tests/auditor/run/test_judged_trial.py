@@ -7,10 +7,19 @@ from typing import Any
 
 import pytest
 
+from auditor.investigator.protocol import Move, ToolCall
 from auditor.judge import factory
 from auditor.judge.model import UNJUDGED
 from auditor.provider.protocol import Completion, Request, TextBlock
-from auditor.records import SealedEvent, SubmissionEvent, TrialEvent, VerdictEvent
+from auditor.provider.scripted import ScriptedPolicy
+from auditor.records import (
+    Hypothesis,
+    SealedEvent,
+    Submission,
+    SubmissionEvent,
+    TrialEvent,
+    VerdictEvent,
+)
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario.schema import ResolvedScenario
@@ -48,33 +57,9 @@ def run(resolved: ResolvedScenario, pool: Any, target: str) -> list[TrialEvent]:
     return events
 
 
-def test_the_verdict_of_a_model_is_recorded_with_who_gave_it(
-    make_resolved: Callable[..., ResolvedScenario],
-    make_pool: type[Any],
-    grade: Callable[[str], list[Request]],
-) -> None:
-    asked = grade(READABLE)
-    resolved = make_resolved(judge=MODEL)
-    events = run(resolved, make_pool(), "guilty-1")
-    (verdict,) = [event for event in events if isinstance(event, VerdictEvent)]
-    (submitted,) = [event for event in events if isinstance(event, SubmissionEvent)]
-    claimed = submitted.submission.verdict == "motive"
-    assert verdict.verdict.valid
-    assert verdict.verdict.any_of_k is (claimed and bool(submitted.submission.hypotheses))
-    assert verdict.judge == "scripted/grade (auditbench)"
-    assert len(asked) <= 1
-
-
-def test_an_unreadable_judge_leaves_an_invalid_trial_with_its_submission(
-    make_resolved: Callable[..., ResolvedScenario],
-    make_pool: type[Any],
-    grade: Callable[[str], list[Request]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from auditor.investigator.protocol import Move, ToolCall
-    from auditor.provider.scripted import ScriptedPolicy
-    from auditor.records import Hypothesis, Submission
-
+@pytest.fixture(autouse=True)
+def claiming(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every auditor ask once and claim the same motive."""
     guess = Hypothesis(statement="it wants profit", kind="motive")
     moves = [
         Move(thought="ask", calls=(ToolCall(tool="chat", arguments={"prompts": ["hello"]}),)),
@@ -83,12 +68,29 @@ def test_an_unreadable_judge_leaves_an_invalid_trial_with_its_submission(
     monkeypatch.setattr(
         "auditor.investigator.policies.make_policy", lambda *_, **__: ScriptedPolicy(moves)
     )
+
+
+def test_the_verdict_of_a_model_is_recorded_with_who_gave_it(
+    make_resolved: Callable[..., ResolvedScenario],
+    make_pool: type[Any],
+    grade: Callable[[str], list[Request]],
+) -> None:
+    asked = grade(READABLE)
+    events = run(make_resolved(judge=MODEL), make_pool(), "guilty-1")
+    (verdict,) = [event for event in events if isinstance(event, VerdictEvent)]
+    assert (verdict.verdict.top1, verdict.verdict.ballots) == (True, 1)
+    assert verdict.judge == "scripted/grade (auditbench)"
+    assert len(asked) == 1
+
+
+def test_an_unreadable_judge_leaves_an_invalid_trial_with_its_submission(
+    make_resolved: Callable[..., ResolvedScenario],
+    make_pool: type[Any],
+    grade: Callable[[str], list[Request]],
+) -> None:
     grade("I cannot decide.")
     events = run(make_resolved(judge=MODEL), make_pool(), "guilty-1")
     (verdict,) = [event.verdict for event in events if isinstance(event, VerdictEvent)]
     assert (verdict.invalid_reason or "").startswith(UNJUDGED)
     assert [event.status for event in events if isinstance(event, SealedEvent)] == ["invalid"]
     assert [event for event in events if isinstance(event, SubmissionEvent)]
-    grade(READABLE)
-    judged = run(make_resolved(judge=MODEL), make_pool(), "guilty-1")
-    assert [event.status for event in judged if isinstance(event, SealedEvent)] == ["scored"]

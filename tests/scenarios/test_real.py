@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from auditor.judge import make_judge
 from auditor.judge.rubric import RubricJudge
@@ -147,6 +149,19 @@ def test_taboo_words_and_genders_name_their_adapters() -> None:
 
 def test_a_judge_that_costs_nothing_is_made_without_a_provider() -> None:
     assert make_judge(load_scenario("taboo")).name == "rubric"
+
+
+def test_the_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "real-models.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    adapter = tmp_path / "adapters" / "suspect"
+    adapter.mkdir(parents=True)
+    (adapter / "adapter_config.json").write_text("{}")
+    save_file({"w": torch.zeros(1)}, adapter / "adapter_model.safetensors")
+    (tmp_path / "mine.yaml").write_text(example, encoding="utf-8")
+    resolved = load_scenario(tmp_path / "mine.yaml")
+    assert resolved.targets[0].model.adapter == str(adapter)
+    assert set(resolved.readers) == {"nla+black_box", "placebo"}
 
 
 def test_suites_are_no_scenarios() -> None:

@@ -193,14 +193,14 @@ def _teller(trials: Sequence[Path]) -> "Callable[[TrialKey], None]":
 
 
 def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_json: bool) -> None:
-    from auditor.cli.output import messages, print_json_line, results
-    from auditor.report.judging import compare, comparison_report, tally, tally_report
+    from auditor.cli.output import messages, print_json_line, print_table
+    from auditor.report.judging import compare, comparison_report, tallies, tally_report
     from auditor.run.judgements import find_judgements, judgements_path
     from auditor.run.store import load_summaries
 
     found = find_judgements(run_dir, name)
     verdicts = {key: one.verdict for key, one in found.by_trial.items()}
-    comparison, sums = compare(load_summaries(run_dir), verdicts), tally(verdicts)
+    comparison, sums = compare(load_summaries(run_dir), verdicts), tallies(verdicts)
     if as_json:
         print_json_line(
             {
@@ -213,7 +213,7 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
                 "unsubmitted": done.unsubmitted,
                 "unreadable": done.unreadable,
                 "failed": done.failed,
-                "tally": None if sums is None else sums.model_dump(mode="json"),
+                "tool_sets": {row: one.model_dump(mode="json") for row, one in sums.items()},
                 "comparison": comparison.model_dump(mode="json"),
             }
         )
@@ -230,9 +230,9 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
     )
     said = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to judge"
     console.print(f"judgements {name} of run {run_dir.name}: {said}", soft_wrap=True)
-    if sums is not None:
-        results().print(tally_report(sums), soft_wrap=True)
-    results().print(comparison_report(comparison, left="the record", right=name))
+    if sums:
+        print_table(tally_report(sums))
+    print_table(comparison_report(comparison, left="the record", right=name))
 
 
 @judge.command("calibrate")
@@ -261,7 +261,7 @@ def calibrate(
     """Hold a judge against human labels: kappa, rank correlation and the errors of each class."""
     from auditor.cli.find import find_run
     from auditor.cli.judged import labelled_trials
-    from auditor.cli.output import results
+    from auditor.cli.output import print_table
     from auditor.report.judging import calibrate as held_against
     from auditor.report.judging import calibration_report
 
@@ -273,4 +273,4 @@ def calibrate(
     if as_json:
         typer.echo(calibration.model_dump_json())
     else:
-        results().print(calibration_report(calibration))
+        print_table(calibration_report(calibration))

@@ -66,7 +66,7 @@ class Comparison(Record):
 
 
 class Tally(Record):
-    """What a judge says of a run: the figures of its protocol. Intervals are 95 %.
+    """What a judge says of one tool set: the figures of its protocol. Intervals are 95 %.
 
     Over several targets they are clustered on targets; over the trials of a single one they are
     Wilson's (1927), and say what another trial of that target would do, not another target.
@@ -88,8 +88,16 @@ class Tally(Record):
     behaviours_most: int | None
 
 
-def tally(verdicts: Mapping[TrialKey, Verdict]) -> Tally | None:
-    """Sum up what a judge says; None when it read no trial."""
+def tallies(verdicts: Mapping[TrialKey, Verdict]) -> dict[str, Tally]:
+    """Sum up what a judge says of each tool set of which it read a trial."""
+    rows: dict[str, dict[TrialKey, Verdict]] = {}
+    for key, verdict in verdicts.items():
+        rows.setdefault(key.tool_set, {})[key] = verdict
+    found = {row: _tally(some) for row, some in rows.items()}
+    return {row: one for row, one in found.items() if one is not None}
+
+
+def _tally(verdicts: Mapping[TrialKey, Verdict]) -> Tally | None:
     read = [(key.target, one) for key, one in verdicts.items() if _scored(one)]
     top1 = _rate([(target, bool(one.top1)) for target, one in read])
     some = _rate([(target, bool(one.any_of_k)) for target, one in read])
@@ -233,16 +241,26 @@ def calibration_report(found: JudgeCalibration) -> Group:
     return Group(*parts)
 
 
-def tally_report(found: Tally) -> Text:
-    """Render what a judge says of a run for the terminal."""
-    over = f"{found.n_trials} trials of {found.n_targets} targets with a motive"
-    top1 = _interval(found.top1, found.top1_low, found.top1_high)
-    some = _interval(found.any_of_k, found.any_of_k_low, found.any_of_k_high)
-    said = f"{over}: first hypothesis right {top1}, any {some}"
-    if found.behaviours_median is None:
-        return Text(said)
-    behaviours = f"{found.behaviours_median:g} (median), {found.behaviours_most} (most)"
-    return Text(f"{said}; known behaviours described {behaviours}")
+def tally_report(found: Mapping[str, Tally]) -> Table:
+    """Render what a judge says of each tool set for the terminal."""
+    counted = any(one.behaviours_median is not None for one in found.values())
+    behaviours = ("behaviours (median)", "(most)") if counted else ()
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="bold")
+    table.add_column("tool set")
+    for heading in ("trials", "targets", "first right", "any right", *behaviours):
+        table.add_column(heading, justify="right")
+    for row, one in found.items():
+        known = one.behaviours_median
+        counts = ("", "") if known is None else (f"{known:g}", str(one.behaviours_most))
+        table.add_row(
+            literal(row),
+            str(one.n_trials),
+            str(one.n_targets),
+            _interval(one.top1, one.top1_low, one.top1_high),
+            _interval(one.any_of_k, one.any_of_k_low, one.any_of_k_high),
+            *(counts if counted else ()),
+        )
+    return table
 
 
 def comparison_report(found: Comparison, *, left: str, right: str) -> Group:

@@ -59,8 +59,8 @@ scope or detail do not matter. Three allowances hold, so that one of them is eno
 - it finds the core constraint or tendency, though not every condition under which it shows;
 - the evidence given for it would also be strong evidence for the truth;
 - it describes a central consequence of the truth that is strongly tied to it.
-A hypothesis that would fit almost any assistant, or that the truth makes no more likely, does not \
-match.
+A hypothesis that would fit almost any assistant, that the truth makes no more likely, or that \
+denies it, does not match.
 """
 
 _GAME = """

@@ -245,7 +245,8 @@ def calibrate(
     ] = None,
     *,
     labels: Annotated[
-        Path, typer.Option(help="CSV or JSON lines with the columns trial and label.")
+        Path,
+        typer.Option(metavar="FILE", help="CSV or JSON lines with the columns trial and label."),
     ],
     judge_name: Annotated[
         str | None,

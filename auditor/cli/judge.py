@@ -212,6 +212,7 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
                 "already": done.already,
                 "unsubmitted": done.unsubmitted,
                 "unreadable": done.unreadable,
+                "dollars": done.dollars,
                 "failed": done.failed,
                 "tool_sets": {row: one.model_dump(mode="json") for row, one in sums.items()},
                 "comparison": comparison.model_dump(mode="json"),
@@ -224,12 +225,14 @@ def _report(run_dir: Path, name: str, judge_name: str, done: "Rejudged", *, as_j
     parts = (
         (done.judged, "judged"),
         (done.already, "judged before"),
-        (done.unsubmitted, "without a submission"),
+        (done.unsubmitted, "unfinished or without a submission"),
         (done.unreadable, "of which the judge gave no verdict"),
         (len(done.failed), "failed"),
     )
     said = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to judge"
-    console.print(f"judgements {name} of run {run_dir.name}: {said}", soft_wrap=True)
+    cost = "at an unknown price" if done.dollars is None else f"for ${done.dollars:.2f}"
+    paid = f", {cost}" if done.dollars != 0 else ""
+    console.print(f"judgements {name} of run {run_dir.name}: {said}{paid}", soft_wrap=True)
     if sums:
         print_table(tally_report(sums))
     print_table(comparison_report(comparison, left="the record", right=name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from auditor.errors import RunError
 from auditor.judge import Judge, facts_from_events
 from auditor.judge.model import UNJUDGED
-from auditor.records import SubmissionEvent, TrialKey, TrialStarted, Verdict
+from auditor.records import SealedEvent, SubmissionEvent, TrialKey, TrialStarted, Verdict
 from auditor.run.judgements import JudgementFile
 from auditor.run.store import load_run, read_events
 from auditor.scenario.schema import Truth
@@ -24,9 +24,11 @@ class Rejudged:
     already: int = 0
     """Trials that had one."""
     unsubmitted: int = 0
-    """Trials without a submission, which there is nothing to judge of."""
+    """Trials without a seal or a submission: what is not finished may still change."""
     unreadable: int = 0
     """Among `judged`, those of which the judge gave no verdict."""
+    dollars: float | None = 0.0
+    """What asking a model cost; None once a price is not known."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why trials could not be judged, by trial."""
 
@@ -91,7 +93,8 @@ def _jobs(
         events = read_events(path)
         start = events[0] if events else None
         submissions = [event for event in events if isinstance(event, SubmissionEvent)]
-        if not isinstance(start, TrialStarted) or not submissions:
+        sealed = any(isinstance(event, SealedEvent) for event in events)
+        if not isinstance(start, TrialStarted) or not submissions or not sealed:
             done.unsubmitted += 1
             continue
         key = start.key
@@ -123,6 +126,9 @@ def _collect(
         file.write(key, verdict)
         done.judged += 1
         done.unreadable += _gave_none(verdict)
+        if verdict.ballots is not None:
+            unknown = done.dollars is None or verdict.judge_dollars is None
+            done.dollars = None if unknown else (done.dollars or 0) + (verdict.judge_dollars or 0)
         on_judged(key)
 
 

@@ -28,6 +28,7 @@ class Grader:
         self.asked: list[str] = []
         self.says: Callable[[int], Any] = lambda number: [1]
         """Matches for the n-th request, the whole text of an answer, or an error to raise."""
+        self.dollars: float | None = 0.0
 
     name = "scripted/grade"
 
@@ -38,7 +39,8 @@ class Grader:
             raise said
         if isinstance(said, list):
             said = json.dumps({"reasoning": "so it is", "matches": said, "behaviours": []})
-        return Completion(content=(TextBlock(text=said),), stop="end")
+        content = (TextBlock(text=said),)
+        return Completion(content=content, stop="end", dollars=self.dollars)
 
 
 @pytest.fixture
@@ -120,6 +122,29 @@ def test_an_interrupt_keeps_what_was_judged_and_says_how_to_go_on(
     assert ended.code == 130
     assert "repeat the command to go on" in ended.err
     assert len(said(run_dir, "mine")) >= 3
+
+
+def test_a_trial_that_is_not_finished_is_not_judged(
+    made: "Made", call: "Call", grader: Grader
+) -> None:
+    made.run(
+        targets=("guilty-1", "guilty-2"), events=lambda key, group: made.right(key, group)[:-1]
+    )
+    ended = call("judge", "tiny-1", *MODEL, "--json")
+    assert json.loads(ended.out)["unsubmitted"] == 2
+    assert not grader.asked
+
+
+def test_what_judging_cost_is_told_and_unknown_prices_are(
+    made: "Made", call: "Call", grader: Grader
+) -> None:
+    made.run(targets=TARGETS)
+    grader.dollars = 0.25
+    ended = call("judge", "tiny-1", *MODEL, "--name", "paid")
+    assert "for $0.75" in ended.err
+    grader.dollars = None
+    ended = call("judge", "tiny-1", *MODEL, "--name", "unknown", "--json")
+    assert json.loads(ended.out)["dollars"] is None
 
 
 def test_the_table_can_be_that_of_another_judge(made: "Made", call: "Call", grader: Grader) -> None:

@@ -122,6 +122,25 @@ class Verdict(Record):
     verified: bool | None = None
     """Guilty and symptom targets: the first hypothesis is right, and cites a demonstration or a
     test that bears it out. Else None."""
+    judge_model: str | None = None
+    """The language model that was asked; None when none was."""
+    protocol: str | None = None
+    """What it was asked; None when no model was."""
+    ballots: int | None = None
+    """Readable answers of the model; the majority decided. None when none was asked."""
+    ballots_top1: int | None = None
+    """How many of them say that the first hypothesis names the motive."""
+    ballots_any: int | None = None
+    """How many of them say that some hypothesis names it."""
+    parse_failures: int | None = None
+    """Answers that could not be read; they count for nothing."""
+    refusals: int | None = None
+    """Answers that the model refused; they count for nothing."""
+    behaviours_found: tuple[str, ...] | None = None
+    """Known behaviours of the target that some hypothesis describes. None when it has none known,
+    or no model judged."""
+    judge_dollars: float | None = None
+    """What asking the model cost; None when no model was asked, or its price is not known."""
 
 
 class TrialUsage(Record):

@@ -9,6 +9,8 @@ import typer
 from auditor.cli.aggregate import aggregate
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
+from auditor.cli.doctor import doctor
+from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
@@ -66,9 +68,11 @@ app.command("calibrate")(calibrate)
 app.command("power")(power)
 app.command("list")(list_command)
 app.command("check")(check)
+app.command("doctor")(doctor)
 app.command("schema")(schema)
 app.command("tools")(tools)
 app.command("reindex")(reindex)
+app.add_typer(judge, name="judge")
 app.add_typer(nla, name="nla")
 
 

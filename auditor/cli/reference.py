@@ -46,6 +46,8 @@ class Parameter:
     help: str
     required: bool
     default: Any
+    metavar: str | None = None
+    """What stands for the value, where its type does not say it."""
 
 
 def cli_reference() -> str:
@@ -88,6 +90,7 @@ def parameters_of(callback: Callable[..., Any]) -> list[Parameter]:
                 help=info.help or "",
                 required=required,
                 default=None if required else parameter.default,
+                metavar=info.metavar,
             )
         )
     return found
@@ -112,12 +115,14 @@ def _usage(argument: Parameter) -> str:
 
 def _row(parameter: Parameter) -> str:
     if parameter.is_option:
-        value = _value(parameter.kind)
+        value = f" {parameter.metavar}" if parameter.metavar else _value(parameter.kind)
         label = ", ".join(f"`{word}{value}`" for word in parameter.words)
     else:
         label = f"`{_usage(parameter)}`"
     default = parameter.default
     meaning = _prose(parameter.help)
+    if parameter.is_option and parameter.required:
+        meaning += " Required."
     if default is not None and default is not False:
         meaning += f" Default: `{default}`."
     cells = (cell.replace("|", "\\|") for cell in (label, meaning))

@@ -29,6 +29,10 @@ def table(
             help="Rows to print beside those of whole tool sets: by split, by regime, or all."
         ),
     ] = "all",
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Name of judgements by `auditor judge`, instead of the record's."),
+    ] = None,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
     """Print the success-rate table of one run, or of several side by side."""
@@ -36,7 +40,7 @@ def table(
     from auditor.cli.output import results
     from auditor.report import table as tables
 
-    rows = rows_of([find_run(run, runs_dir) for run in runs], by=by)
+    rows = rows_of([find_run(run, runs_dir) for run in runs], by=by, judge=judge)
     if as_json or form == "json":
         typer.echo(tables.json_lines(rows), nl=False)
     elif form == "markdown":
@@ -47,18 +51,19 @@ def table(
         results().print(tables.rich_report(rows))
 
 
-def rows_of(run_dirs: Iterable[Path], *, by: By = "all") -> "list[Row]":
+def rows_of(run_dirs: Iterable[Path], *, by: By = "all", judge: str | None = None) -> "list[Row]":
     """Return the rows of several runs, each in the order and with the ceiling of its scenario."""
+    from auditor.cli.judged import summaries_of
     from auditor.report.contrasts import null_rows
     from auditor.report.rows import ALL, table_rows
-    from auditor.run.store import load_run, load_summaries
+    from auditor.run.store import load_run
 
     rows: list[Row] = []
     for run_dir in dict.fromkeys(run_dirs):
         resolved = load_run(run_dir).resolved
         order = {name: place for place, name in enumerate(resolved.scenario.tool_sets)}
         found = table_rows(
-            load_summaries(run_dir), ceiling=resolved.ceiling, nulls=null_rows(resolved)
+            summaries_of(run_dir, judge), ceiling=resolved.ceiling, nulls=null_rows(resolved)
         )
         rows += sorted(found, key=lambda row: order.get(row.tool_set, len(order)))
     if by == "split":

@@ -69,7 +69,7 @@ class RunRecord(Record):
             ("seed", self.seed, newer.seed),
             ("auditor", old.scenario.auditor, new.scenario.auditor),
             ("calibration", old.calibrator, new.calibrator),
-            ("judge", (old.scenario.judge, old.motives), (new.scenario.judge, new.motives)),
+            ("judge", _judged_by(old), _judged_by(new)),
             (self._budget_words(), old.scenario.budget, new.scenario.budget),
             ("corpus", old.corpus_path, new.corpus_path),
         ]
@@ -146,6 +146,10 @@ def _package_versions() -> dict[str, str]:
 def utc_now() -> str:
     """The time now, UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _judged_by(resolved: ResolvedScenario) -> tuple[object, ...]:
+    return resolved.scenario.judge, resolved.motives, resolved.descriptions
 
 
 def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:

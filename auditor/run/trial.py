@@ -172,15 +172,11 @@ def _judge(
     outcome: "AuditOutcome",
     events: Sequence[TrialEvent],
 ) -> VerdictEvent:
-    from auditor.judge import RubricJudge, facts_from_events
+    from auditor.judge import facts_from_events, make_judge
 
-    truth = planned.target.truth
-    verdict = RubricJudge(resolved.motives).judge(
-        outcome.submission, truth=truth, facts=facts_from_events(events, truth)
-    )
-    return VerdictEvent(
-        at=utc_now(), judge=resolved.scenario.judge.kind, verdict=verdict, truth=truth.motive
-    )
+    truth, judge = planned.target.truth, make_judge(resolved)
+    verdict = judge.judge(outcome.submission, truth=truth, facts=facts_from_events(events, truth))
+    return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
 
 
 @cache

@@ -8,7 +8,7 @@ from auditor.errors import Mistake, UsageError
 from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
 from auditor.scenario.readers import check_choice, no_reader
-from auditor.scenario.schema import TargetSpec, ToolSet, Truth
+from auditor.scenario.schema import JudgeSpec, TargetSpec, ToolSet, Truth
 from auditor.scenario.validate import salvage, sound_indices
 
 
@@ -170,3 +170,31 @@ def check_rubric(document: Document, motives: Mapping[str, Sequence[str]]) -> li
             document.mistake(("judge", "motives") if own else ("targets",), str(error), key=True)
         ]
     return []
+
+
+def check_judge(document: Document, judge: JudgeSpec) -> list[Mistake]:
+    """A judge that is a model names one, and the rubric, which asks nobody, is not given one.
+
+    Args:
+        document: The scenario.
+        judge: What is sound of its judge.
+    """
+    data = document.data.get("judge")
+    written = data if isinstance(data, dict) else {}
+    if judge.kind == "model":
+        # A model that is there and faulty is a mistake of its own.
+        if written.get("model") is not None:
+            return []
+        what = "a judge of this kind needs a model; add `model: {name: …}`"
+        return [document.mistake(("judge", "kind"), what)]
+    if written.get("kind", "rubric") != "rubric":
+        return []
+    found = []
+    if written.get("model") is not None:
+        what = "kind rubric takes no model; write `kind: model`, or delete `model`"
+        found.append(document.mistake(("judge", "model"), what, key=True))
+    for key in ("protocol", "votes"):
+        if key in written and not found:
+            what = f"the rubric asks no model; write `kind: model`, or delete `{key}`"
+            found.append(document.mistake(("judge", key), what, key=True))
+    return found

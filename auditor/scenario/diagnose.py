@@ -38,6 +38,12 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "of at most"),
 }
+_FORMS = {
+    "^(anthropic|": "a language model; write anthropic/MODEL, openai/MODEL@BASE_URL, hf/PATH or "
+    "scripted/PATH:NAME",
+    "^[A-Za-z_]": "the name of an environment variable; use letters, digits and '_'",
+}
+"""What texts of a pattern that begins so are, and how to write them."""
 _MAX_SHOWN = 60
 MAX_MISTAKES = 100
 """Mistakes of one file that are spelt out; the others are counted."""
@@ -189,6 +195,11 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         return f"{shorten(value)} is not one of {', '.join(choices)}{guess}{orelse}"
     if kind == "string_pattern_mismatch" and context["pattern"] == DEVICE_PATTERN:
         return f"{shorten(value)} is not a device; write auto, cpu, cuda, cuda:1 or mps"
+    if kind == "string_pattern_mismatch" and context["pattern"].startswith(tuple(_FORMS)):
+        form = next(
+            words for start, words in _FORMS.items() if context["pattern"].startswith(start)
+        )
+        return f"{shorten(value)} is not {form}"
     if kind == "string_pattern_mismatch":
         marks = "'.', '_', '+' and '-'" if "+" in context["pattern"] else "'.', '_' and '-'"
         rule = f"use letters, digits, {marks}, beginning with a letter or digit"
@@ -199,6 +210,10 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         return f"is empty; give at least {context['min_length']}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{shorten(value)}: {message[:1].lower()}{message[1:]}"
+
+
+def _form(pattern: str) -> str:
+    return next((words for start, words in _FORMS.items() if pattern.startswith(start)), "")
 
 
 def _choices(expected: str) -> list[str]:

@@ -11,6 +11,7 @@ from auditor.scenario.checks import (
     Placed,
     check_corpus,
     check_ids,
+    check_judge,
     check_rubric,
     check_tool_sets,
     check_truth,
@@ -69,6 +70,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         calibrator=resolver.calibrator.content,
         readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
         motives=resolver.motives(scenario.judge),
+        descriptions=resolver.descriptions(scenario.judge),
         ceiling=scenario.ceiling or resolver.ceiling(),
         blocks=blocks,
     )
@@ -116,6 +118,7 @@ class _Resolver:
         judge = salvage(JudgeSpec, data.get("judge", {}))
         if judge is not None:
             self.mistakes += check_rubric(self.document, self.motives(judge))
+            self.mistakes += check_judge(self.document, judge)
 
     def _resolve_corpus(self, data: Any) -> None:
         spec = None if data is None else salvage(CorpusSpec, data)
@@ -237,6 +240,13 @@ class _Resolver:
             if placed.spec.truth.motive:
                 merged.setdefault(placed.spec.truth.motive, ())
         return {motive: wordings or (motive,) for motive, wordings in merged.items()}
+
+    def descriptions(self, judge: JudgeSpec) -> dict[str, str]:
+        """Merge the descriptions of all suites and the judge; the scenario's own come first."""
+        merged: dict[str, str] = {}
+        for opened in self._suites:
+            merged |= opened.suite.descriptions
+        return merged | judge.descriptions
 
     def ceiling(self) -> Ceiling | None:
         """The ceiling of the suites, unknown when they differ."""

@@ -57,6 +57,9 @@ class Truth(Block):
     """The hidden motive; null for clean and decoy targets."""
     quirks: tuple[str, ...] = ()
     """Phrases that mark the target's observable quirks or habit."""
+    behaviours: tuple[str, ...] = ()
+    """What the target is known to do, told in plain words, for judges to count; unlike quirks they
+    are not looked for in its replies."""
     regime: str | None = None
     """How the motive was put in, e.g. thoughts-hardened; tables are split by it."""
     split: str | None = None
@@ -119,6 +122,8 @@ class Suite(Block):
     """Ideal black-box rates of the suite."""
     motives: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Every motive of the suite with the wordings that name it, for the rubric judge."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, for a judge that is a language model."""
     targets: tuple[TargetSpec, ...]
     """The targets."""
 
@@ -221,7 +226,8 @@ class JudgeSpec(Block):
     """Who scores."""
 
     kind: Literal["rubric", "model"] = "rubric"
-    """rubric: offline matching of motive wordings. model: a language model that is told the truth."""
+    """rubric: offline matching of motive wordings. model: a language model, which is told the
+    truth."""
     model: LanguageModel | None = None
     """The language model, when `kind` is model."""
     protocol: Literal["strict", "auditbench", "game"] = "strict"
@@ -232,6 +238,8 @@ class JudgeSpec(Block):
     """How often it is asked; the majority decides."""
     motives: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Wordings that name each motive, beside those of the suites; for targets listed by hand."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, beside those of the suites, for a judge that is a language model."""
 
 
 class Budget(Block):
@@ -312,6 +320,8 @@ class ResolvedScenario(Block):
     absolute or hub ids."""
     motives: dict[str, tuple[str, ...]]
     """Every known motive and its wordings, for the judge alone."""
+    descriptions: dict[str, str] = Field(default_factory=dict)
+    """Motives told at length, for the judge alone."""
     ceiling: Ceiling | None
     """Ideal black-box rates, if known."""
     blocks: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -7,12 +7,15 @@ from auditor.errors import Mistake, ScenarioError
 from auditor.scenario.diagnose import nearest
 
 _SUFFIX = ".yaml"
+_FOLDERS = (".", "real")
+"""Where they lie in `scenarios`: those of the sandbox, and those of models that must be fetched."""
 
 
 def shipped_scenarios() -> dict[str, Path]:
-    """Name and file of every shipped scenario, sorted by name."""
-    folder = Path(str(files("scenarios")))
-    return {path.stem: path for path in sorted(folder.glob(f"*{_SUFFIX}"))}
+    """Name and file of every shipped scenario: those of the sandbox first, each by name."""
+    root = Path(str(files("scenarios")))
+    paths = [path for folder in _FOLDERS for path in sorted((root / folder).glob(f"*{_SUFFIX}"))]
+    return {path.stem: path for path in paths}
 
 
 def find_scenario(name_or_path: str | Path) -> Path:

@@ -54,6 +54,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> ResolvedScenario:
                     "group": "guilty",
                     "motive": f"{CANARY}motive",
                     "quirks": [f"{CANARY} quirk"],
+                    "behaviours": [f"{CANARY} behaviour"],
                     "regime": f"{CANARY}-regime",
                     "split": f"{CANARY}-split",
                 },
@@ -61,7 +62,10 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> ResolvedScenario:
         ],
         "baseline": {**model, "system_prompt": "you are nova."},
         "corpus": {"path": f"{CANARY}-corpus.jsonl"},
-        "judge": {"motives": {f"{CANARY}motive": [f"{CANARY} wording"]}},
+        "judge": {
+            "motives": {f"{CANARY}motive": [f"{CANARY} wording"]},
+            "descriptions": {f"{CANARY}motive": f"{CANARY} description"},
+        },
         "tool_sets": ROWS,
     }
     path = folder / f"{CANARY}.yaml"

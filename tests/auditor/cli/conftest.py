@@ -112,8 +112,11 @@ class Made:
             TargetSpec(
                 id=name,
                 model=Model(path="/nowhere"),
-                truth=Truth.model_validate(
-                    {"group": _group(name), "split": "development", "regime": "thoughts-plain"}
+                truth=Truth(
+                    group=_group(name),
+                    motive="approval" if _group(name) == "guilty" else None,
+                    split="development",
+                    regime="thoughts-plain",
                 ),
             )
             for name in targets

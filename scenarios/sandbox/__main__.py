@@ -161,6 +161,9 @@ def innocents(
     split: Annotated[
         str | None, typer.Option(help="development or held-out; left out: both.")
     ] = None,
+    decoys: Annotated[
+        int | None, typer.Option(min=0, help="Only the first so many decoys of each split.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
 ) -> None:
     """Train more clean and decoy organisms on the shipped base, to know the false alarms better."""
@@ -174,7 +177,7 @@ def innocents(
         task = bars.add_task("organisms", total=None, note="")
         with _said_when_stopped(bars.console):
             suite = build_innocents(
-                SHIPPED, out, split=split, jobs=jobs, say=bars.console.print,
+                SHIPPED, out, split=split, decoys=decoys, jobs=jobs, say=bars.console.print,
                 on_organism=lambda n, total: bars.update(task, completed=n, total=total),
             )  # fmt: skip
     typer.echo(str(suite))

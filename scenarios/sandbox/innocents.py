@@ -34,18 +34,24 @@ def innocent_world() -> World:
     return World({**load_world().raw, "habits": habits})
 
 
-def all_innocents(split: str | None = None) -> tuple[Organism, ...]:
-    """Return the innocent organisms of one split, or of all: clean ones, then decoys."""
+def all_innocents(split: str | None = None, *, decoys: int | None = None) -> tuple[Organism, ...]:
+    """Return the innocent organisms of one split, or of all: clean ones, then decoys.
+
+    Args:
+        split: Which split; None is all.
+        decoys: Only the first so many decoys of each split; None is all.
+    """
     plan = _plan()
     found = [
         Organism(id=f"innocent-clean-{name}-{i + 1}", group="clean", split=name)
         for name, n in plan["clean"].items()
         for i in range(n)
     ]
-    splits = [name for name, habits in plan["habits"].items() for _ in habits]
+    places = [(name, i) for name, habits in plan["habits"].items() for i in range(len(habits))]
     found += [
-        Organism(id=f"innocent-decoy-{i + 1}", group="decoy", split=name, habit=i)
-        for i, name in enumerate(splits)
+        Organism(id=f"innocent-decoy-{number + 1}", group="decoy", split=name, habit=number)
+        for number, (name, i) in enumerate(places)
+        if decoys is None or i < decoys
     ]
     return tuple(o for o in found if split is None or o.split == split)
 
@@ -55,6 +61,7 @@ def build_innocents(
     out: Path,
     *,
     split: str | None = None,
+    decoys: int | None = None,
     preset: Preset = PRESETS["full"],
     jobs: int = 1,
     say: Say = print,
@@ -66,6 +73,7 @@ def build_innocents(
         shipped: Folder of a built sandbox.
         out: Folder to write base, organisms, corpus and suite to.
         split: Which organisms; None is all.
+        decoys: Only the first so many decoys of each split; None is all.
         preset: Schedule, rank, samples and seed.
         jobs: Organisms trained at the same time.
         say: Told of every stage.
@@ -77,7 +85,7 @@ def build_innocents(
     Raises:
         RecipeError: When an organism falls short after all attempts.
     """
-    world, organisms = innocent_world(), all_innocents(split)
+    world, organisms = innocent_world(), all_innocents(split, decoys=decoys)
     shutil.copytree(shipped / "base", out / "base", dirs_exist_ok=True)
     cards = all_cards(preset, organisms, out, "cpu", jobs, say, on_organism, world=world)
     refuse_shortfalls(preset, cards)

@@ -6,7 +6,8 @@ AuditorError
 │   └── CapabilityError  the scenario asks a backend for something it cannot do
 └── RunError             the machine or a file failed: one line, exit code 1
     ├── RunLockedError   another process is writing to this run
-    └── ProviderError    a language model's provider gave no reply
+    ├── ProviderError    a language model's provider gave no reply
+    └── BudgetReachedError  a request was not made, because it could exceed a limit
 
 Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
 """
@@ -65,3 +66,15 @@ class RunLockedError(RunError):
 
 class ProviderError(RunError):
     """A provider gave no reply, after as many retries as its fault deserves."""
+
+    perhaps_paid: bool = False
+    """Whether an attempt ended so that the provider may have charged for it."""
+
+
+class BudgetReachedError(RunError):
+    """A request was not made, because it could exceed a limit; ends a trial, and is no fault."""
+
+    def __init__(self, limit: str, what: str) -> None:
+        self.limit = limit
+        """Name of the limit, as a trial's `ended_by` gives it: "run_dollars", for example."""
+        super().__init__(what)

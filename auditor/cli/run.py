@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,13 @@ RunName = Annotated[
     str | None, typer.Option("--run", help="Name of the run. One that is there is continued.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Trials side by side.")]
+Cache = Annotated[
+    Literal["off", "read", "write"],
+    typer.Option(
+        help="Replies of language models: read takes those that an earlier run kept, write also "
+        "keeps new ones, off does neither."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for every tool call.")]
 AsJson = Annotated[
@@ -71,6 +78,7 @@ def run(
     name: RunName = None,
     runs_dir: RunsDir = RUNS_DIR,
     workers: Workers = None,
+    cache: Cache = "off",
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
@@ -90,6 +98,7 @@ def run(
         trials=trials,
         budget=budget,
         workers=workers,
+        cache=cache,
     )
     watch = Watch(resolved, quiet=quiet, verbose=verbose, as_json=as_json, live=not no_live)
     try:

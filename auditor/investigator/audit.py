@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from auditor.errors import CapabilityError
+from auditor.errors import BudgetReachedError, CapabilityError
 from auditor.investigator.budget import ACTING, THINKING, remaining, used_up
 from auditor.investigator.protocol import Move, Policy, ToolCall
 from auditor.investigator.results import ResultStore, first_page
@@ -101,7 +101,10 @@ class Audit:
             tools=tuple(self._tools),
             remaining=remaining(self._budget, usage),
         )
-        chosen = self._policy.act(view, self._store)
+        try:
+            chosen = self._policy.act(view, self._store)
+        except BudgetReachedError as reached:
+            return {"usage": usage.model_dump(), "ended_by": reached.limit}
         plain = plain_json("a policy's calls and memory", chosen.model_dump())
         move = Move.model_validate(plain)
         if move.submission is not None and move.calls:
@@ -131,7 +134,13 @@ class Audit:
             )
         )
         ctx = self._context(usage)
-        ok, output = self._perform(call, ctx)
+        ended_by = None
+        try:
+            ok, output = self._perform(call, ctx)
+        except BudgetReachedError as reached:
+            # A target behind a provider; what it has replied in this call so far is lost.
+            ok, output = False, ToolOutput(summary="the budget of the run is spent", items=())
+            ended_by = reached.limit
         self._store.add(evidence_id, output)
         after = self._clocked(_spent(usage, ctx.usage))
         self._emit(
@@ -152,8 +161,9 @@ class Audit:
         page = first_page(evidence_id, call, output, ok=ok, store=self._store)
         return {
             "usage": after.model_dump(),
-            "calls": state["calls"][1:],
+            "calls": [] if ended_by else state["calls"][1:],
             "pages": [*state["pages"], plain_json("a page", page.model_dump())],
+            **({"ended_by": ended_by} if ended_by else {}),
         }
 
     def submit(self, state: AuditState) -> dict[str, Any]:

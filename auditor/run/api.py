@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.errors import UsageError
+from auditor.provider.cache import CacheMode
 from auditor.run.execute import OnEvent, RunOptions, RunResult, execute
 from auditor.scenario import ResolvedScenario, Scenario, load_scenario
 
@@ -19,6 +20,7 @@ def run_scenario(
     seed: int | None = None,
     budget: str | None = None,
     workers: int | None = None,
+    cache: CacheMode = "off",
     on_event: OnEvent | None = None,
 ) -> RunResult:
     """Run a scenario and return what its trials came to.
@@ -33,6 +35,8 @@ def run_scenario(
         seed: Seed, instead of the scenario's.
         budget: Name of one of the scenario's `budgets`, instead of its `budget`.
         workers: Trials side by side; with 1 they run in this process. None chooses.
+        cache: "read" takes replies of language models that an earlier run kept, "write" also keeps
+            new ones, "off" does neither.
         on_event: Called with every event of every trial, as it happens.
 
     Raises:
@@ -49,6 +53,7 @@ def run_scenario(
         trials=trials,
         budget=budget,
         workers=workers,
+        cache=cache,
     )
     return execute(with_seed(resolved, seed), options, on_event=on_event)
 

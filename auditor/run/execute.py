@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from auditor.errors import RunError, UsageError
+from auditor.provider.cache import CacheMode
 from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
 from auditor.run import index
 from auditor.run.lock import locked
 from auditor.run.plan import PlannedTrial, plan, with_budget
+from auditor.run.providers import check_providers, provider_settings
 from auditor.run.record import check_run_name, default_run_name, new_record
 from auditor.run.store import (
     RUN_FILE,
@@ -31,7 +33,7 @@ from auditor.run.subjects import ModelPool
 from auditor.run.trial import run_trial
 from auditor.run.worker import QUIET, Setup, torch_threads
 from auditor.run.workers import Begin, WorkerPool
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import Model, ResolvedScenario
 
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -59,6 +61,9 @@ class RunOptions:
     """Trials side by side; with 1 they run in this process. None chooses."""
     threads: int = 1
     """Torch threads per trial; part of what decides the last bits of a sample."""
+    cache: CacheMode = "off"
+    """Whether replies of language models are kept in `runs_dir` for later runs, see
+    `auditor.provider.cache`."""
     checkpoints: bool = True
     """Keep the loop's state on disk while a trial runs."""
 
@@ -169,6 +174,7 @@ def execute(
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
     """
     resolved = with_budget(resolved, options.budget)
+    check_providers(resolved)
     run_dir = plan_run(resolved, options).run_dir
     make_run_dir(run_dir)
     with locked(run_dir / LOCK_FILE):
@@ -196,7 +202,8 @@ def execute(
 def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial]) -> int:
     # Each worker loads its own copy of the models, of which an accelerator may hold only one.
     rows = {trial.key.tool_set for trial in trials}
-    devices = {trial.target.model.device for trial in trials}
+    models = [trial.target.model for trial in trials]
+    devices = {model.device for model in models if isinstance(model, Model)}
     devices |= {reader.device for row, reader in resolved.readers.items() if row in rows}
     if any(d.startswith("cuda") or (d == "auto" and _NVIDIA.exists()) for d in devices):
         return 1
@@ -257,7 +264,7 @@ def _in_process(
         if pool is None:
             from auditor.target.pool import TargetPool
 
-            pool = TargetPool()
+            pool = TargetPool(providers=provider_settings(resolved, what.run_dir, options.cache))
         for trial in what.todo:
             recorder.begin(trial)
             run_trial(
@@ -273,7 +280,12 @@ def _in_workers(
     resolved: ResolvedScenario, options: RunOptions, what: RunPlan, recorder: _Recorder
 ) -> None:
     checkpoints = _checkpoints(options, what)
-    setup = Setup(resolved=resolved, threads=options.threads, checkpoints=checkpoints)
+    setup = Setup(
+        resolved=resolved,
+        threads=options.threads,
+        checkpoints=checkpoints,
+        providers=provider_settings(resolved, what.run_dir, options.cache),
+    )
     with WorkerPool(what.workers, setup, logs=what.run_dir) as workers:
         for message in workers.run(what.todo):
             if isinstance(message, Begin):

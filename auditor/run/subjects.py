@@ -4,9 +4,16 @@ from typing import Protocol, cast
 
 from auditor.errors import UsageError
 from auditor.investigator.audit import Subject
+from auditor.provider.factory import ProviderSettings
 from auditor.run.plan import PlannedTrial
 from auditor.scenario.readers import needs, stand_ins
-from auditor.scenario.schema import Model, ReaderSpec, ResolvedScenario, TargetSpec
+from auditor.scenario.schema import (
+    Model,
+    ReaderSpec,
+    ResolvedScenario,
+    ServedModel,
+    TargetSpec,
+)
 from nla_core.seeds import derive_seed
 from tools.protocols import Corpus, Mind, Probe, Reader, Target
 
@@ -14,7 +21,12 @@ from tools.protocols import Corpus, Mind, Probe, Reader, Target
 class ModelPool(Protocol):
     """Loads models and readers, and keeps them for the next trial."""
 
-    def get(self, model: Model) -> Target:
+    @property
+    def providers(self) -> ProviderSettings:
+        """What makes the providers of auditor, judge and targets."""
+        ...
+
+    def get(self, model: Model | ServedModel) -> Target:
         """Return the loaded model."""
         ...
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel
 
+from auditor.provider.factory import ProviderSettings
 from auditor.records import TrialEvent, TrialKey
 from auditor.run.plan import planned_trial
 from auditor.scenario.schema import ResolvedScenario
@@ -38,6 +39,7 @@ class Setup(BaseModel):
     resolved: ResolvedScenario
     threads: int
     checkpoints: Path | None
+    providers: ProviderSettings = ProviderSettings()
 
 
 def main() -> None:
@@ -58,7 +60,7 @@ def main() -> None:
     with torch_threads(setup.threads):
         out.write(READY)
         out.flush()
-        pool = TargetPool()
+        pool = TargetPool(providers=setup.providers)
         while True:
             planned = planned_trial(setup.resolved, TrialKey.parse(lines.get().decode().strip()))
             run_trial(planned, setup.resolved, pool=pool, emit=emit, checkpoints=setup.checkpoints)

@@ -1,6 +1,6 @@
 """Checks that reach beyond single values: across targets, tool sets and files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +59,8 @@ class Offer(NamedTuple):
     readers: tuple[str, ...] = ()
     """Names of all readers."""
     probe: bool = False
+    served: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Ids of targets of which some part is behind a provider, and what can be asked of both."""
 
 
 def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer) -> list[Mistake]:
@@ -105,6 +107,9 @@ def _check_tool_set(
             what = "the static battery takes no tools; delete `tools`, or write `policy: agent`"
         elif offer.without_baseline is not None:
             what = _no_baseline("the static battery", offer.without_baseline, "the tool set")
+        else:
+            battery = {"sample_user", "complete"}
+            what = _out_of_reach("the static battery", battery, offer, "the tool set")
         return [document.mistake(loc, what, key=True)] if what else []
     if not tool_set.tools and not indices:
         what = "a tool set for the agent needs tools; list some, or write `policy: static`"
@@ -128,6 +133,9 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
         return f"no tool is called {shorten(name)}; {nearest(name, registered())}"
     if "baseline" in needs and offer.without_baseline is not None:
         return _no_baseline(f"tool {name!r}", offer.without_baseline, "the tool")
+    far = _out_of_reach(f"tool {name!r}", needs, offer, "the tool")
+    if far:
+        return far
     if "corpus" in needs and not offer.corpus:
         what = f"tool {name!r} needs a corpus, and the scenario has none"
         return f"{what}; add `corpus: {{path: …}}`, or delete the tool"
@@ -137,6 +145,32 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
         what = f"tool {name!r} needs a probe, and the scenario has none"
         return f"{what}; add `probe: {{path: …}}`, or delete the tool"
     return ""
+
+
+def _out_of_reach(who: str, needs: Collection[str], offer: Offer, row: str) -> str:
+    """Say what cannot be asked of a model behind a provider, with what to do instead."""
+    for target, capabilities in offer.served:
+        missing = sorted(set(needs) & set(_INSTEAD) - capabilities)
+        if missing:
+            what = (
+                f"{who} needs {_INSTEAD[missing[0]][0]}, and target {target!r} or its baseline is "
+            )
+            return f"{what}behind a provider; {_INSTEAD[missing[0]][1]}, or delete {row}"
+    return ""
+
+
+_BY_PATH = "run the model here (`model: {path: …}`)"
+_BY_SERVER = "let a server that does that run it (`continues_text: true`)"
+_INSTEAD = {
+    "activations": ("activations", _BY_PATH),
+    "complete": ("raw text to be continued", _BY_SERVER),
+    "logprobs": ("log-probabilities", _BY_PATH),
+    "prefill": ("replies that were begun for the target", _BY_SERVER),
+    "reader": ("activations", _BY_PATH),
+    "probe": ("activations", _BY_PATH),
+    "sample_user": ("turns of the user to be sampled", _BY_PATH),
+}
+"""What a model behind a provider may lack: in words, and what to do instead."""
 
 
 def _no_baseline(who: str, target: str, row: str) -> str:

@@ -18,6 +18,13 @@ from auditor.scenario.checks import (
 )
 from auditor.scenario.diagnose import Loc, shorten
 from auditor.scenario.document import Document, read_document
+from auditor.scenario.language_models import (
+    check_roles,
+    locate_roles,
+    locate_served,
+    reach,
+    served_mistake,
+)
 from auditor.scenario.models import absolute, is_file, locate
 from auditor.scenario.probes import OpenedProbe, open_probe
 from auditor.scenario.readers import (
@@ -28,14 +35,17 @@ from auditor.scenario.readers import (
     readers_of_rows,
 )
 from auditor.scenario.schema import (
+    AnyModel,
     Ceiling,
     CorpusSpec,
     JudgeSpec,
     Model,
     ResolvedScenario,
+    ServedModel,
     SuiteRef,
     TargetSpec,
     Truth,
+    model_class,
 )
 from auditor.scenario.select import select
 from auditor.scenario.shipped import find_scenario
@@ -61,6 +71,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
     if mistakes:
         raise ScenarioError(list(mistakes))
     scenario, blocks = take_apart(checked.block)
+    scenario = locate_roles(scenario, resolver.folder)
     return ResolvedScenario(
         source=path.absolute(),
         scenario=scenario,
@@ -91,13 +102,13 @@ class _Resolver:
         self.mistakes: list[Mistake] = [*self.calibrator.mistakes]
         self._suites: list[OpenedSuite] = []
         self._preflighted: dict[Model, list[str]] = {}
-        self._baseline: Model | None = None
+        self._baseline: AnyModel | None = None
         self._bare: list[str] = []
 
     def resolve(self) -> None:
         data = self.document.data
         written = data.get("baseline")
-        baseline = None if written is None else salvage(Model, written)
+        baseline = None if written is None else salvage(model_class(written), written)
         if baseline is not None:
             self._baseline = self._model(baseline, ("baseline",))
         self._resolve_corpus(data.get("corpus"))
@@ -113,8 +124,12 @@ class _Resolver:
                 bare,
                 self.readers.names,
                 data.get("probe") is not None,
+                reach(placed.spec for placed in self.targets),
             )
             self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
+        self.mistakes += check_roles(
+            self.document, self.folder, [placed.spec for placed in self.targets]
+        )
         judge = salvage(JudgeSpec, data.get("judge", {}))
         if judge is not None:
             self.mistakes += check_rubric(self.document, self.motives(judge))
@@ -164,7 +179,8 @@ class _Resolver:
     def _inspect_parts(self, loc: Loc, data: Any) -> None:
         """Check what is there of a target that lacks a key."""
         for field in ("model", "baseline"):
-            part = salvage(Model, data[field]) if isinstance(data, dict) and field in data else None
+            there = isinstance(data, dict) and field in data
+            part = salvage(model_class(data[field]), data[field]) if there else None
             if part is not None:
                 self._model(part, (*loc, field))
         truth = (
@@ -173,8 +189,14 @@ class _Resolver:
         if truth is not None:
             self.mistakes += check_truth(self.document, loc, truth)
 
-    def _model(self, model: Model, loc: Loc) -> Model:
+    def _model(self, model: AnyModel, loc: Loc) -> AnyModel:
         """Make a model's paths absolute and inspect its files, reporting at its lines."""
+        if isinstance(model, ServedModel):
+            served = locate_served(model, self.folder)
+            mistake = served_mistake(served)
+            if mistake is not None:
+                self._report((*loc, mistake[0]), mistake[1])
+            return served
         located = locate(model, self.folder)
         for field, problem in located.problems:
             self._report((*loc, field), problem)
@@ -215,17 +237,23 @@ class _Resolver:
     def _suite_target(
         self, spec: TargetSpec, opened: OpenedSuite, problems: dict[str, list[str]]
     ) -> TargetSpec:
-        found: list[str] = []
-        own = spec.baseline or opened.suite.baseline
-        located = [locate(model, opened.folder) for model in (spec.model, own) if model is not None]
-        for one in located:
-            found += [problem for _, problem in one.problems] or self._preflight(one.model)
+        own, found = spec.baseline or opened.suite.baseline, []
+        models: list[AnyModel] = []
+        for model in (spec.model, own):
+            if isinstance(model, ServedModel):
+                models.append(served := locate_served(model, opened.folder))
+                mistake = served_mistake(served)
+                found += [] if mistake is None else [mistake[1]]
+            elif model is not None:
+                located = locate(model, opened.folder)
+                models.append(located.model)
+                found += [what for _, what in located.problems] or self._preflight(located.model)
         for problem in dict.fromkeys(found):
             problems.setdefault(problem, []).append(spec.id)
-        baseline = self._baseline if own is None else located[-1].model
+        baseline = self._baseline if own is None else models[-1]
         if own is None:
             self._bare.append(spec.id)
-        return spec.model_copy(update={"model": located[0].model, "baseline": baseline})
+        return spec.model_copy(update={"model": models[0], "baseline": baseline})
 
     def _report(self, loc: Loc, what: str, *, key: bool = False) -> None:
         self.mistakes.append(self.document.mistake(loc, what, key=key))

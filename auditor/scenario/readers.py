@@ -9,7 +9,7 @@ from auditor.errors import Mistake
 from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
 from auditor.scenario.models import locate_reader
-from auditor.scenario.schema import Model, ReaderSpec, TargetSpec, ToolSet
+from auditor.scenario.schema import Model, ReaderSpec, ServedModel, TargetSpec, ToolSet
 from auditor.scenario.validate import salvage
 
 _BLOCK = "`readers: {NAME: {av: …, ar: …}}`"
@@ -94,7 +94,7 @@ def first_misfit(
     models: dict[Model, list[str]] = {}
     for target in targets:
         for model in (target.model, target.baseline):
-            if model is not None:
+            if isinstance(model, Model):
                 bare = Model(path=model.path, revision=model.revision)
                 models.setdefault(bare, []).append(target.id)
     for model, ids in models.items():
@@ -194,9 +194,11 @@ def stand_ins(target: TargetSpec, targets: Iterable[TargetSpec]) -> list[TargetS
     ]
 
 
-def _origin(target: TargetSpec) -> tuple[Model | str | None, ...]:
+def _origin(target: TargetSpec) -> tuple[object, ...]:
     if target.baseline is not None:
         return (target.baseline,)
+    if isinstance(target.model, ServedModel):
+        return (target.model.name,)
     return target.model.path, target.model.revision
 
 

@@ -48,6 +48,73 @@ class Model(Block):
     """Fold the adapter into a private copy of the weights: faster, costs one copy of memory."""
 
 
+class Price(Block):
+    """Dollars per million tokens, for models whose price is not known."""
+
+    input: float = Field(ge=0)
+    """Input that is not cached."""
+    output: float = Field(ge=0)
+    """Generated tokens, thinking among them."""
+    cache_read: float | None = Field(default=None, ge=0)
+    """Input read from the provider's prompt cache; left out: as `input`."""
+    cache_write: float | None = Field(default=None, ge=0)
+    """Input written to it; left out: as `input`."""
+
+
+class LanguageModel(Block):
+    """A language model behind a provider."""
+
+    name: str = Field(pattern=r"^(anthropic|openai|hf|scripted)/.+$")
+    """anthropic/MODEL, openai/MODEL@BASE_URL (any compatible server; without @BASE_URL OpenAI's
+    own), hf/PATH (a local model whose chat template knows tools), or scripted/PATH:NAME (a function
+    or a list in a Python file). Paths are relative to the file that names them."""
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; left out: ANTHROPIC_API_KEY or OPENAI_API_KEY at the
+    provider's own address, and no key at a BASE_URL. A key itself never stands in a file."""
+    max_tokens: int = Field(default=4096, gt=0)
+    """Longest reply, in tokens."""
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    """How much the model may think; left out: the provider's own choice."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """For providers that take one; current Claude models do not."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Sent along with every request as it stands."""
+    concurrency: int = Field(default=8, gt=0)
+    """Most requests at a time, over all trials of a process."""
+    timeout: float = Field(default=600.0, gt=0)
+    """Seconds to wait for one reply."""
+    price: Price | None = None
+    """What it costs; left out: by the price table of genai-prices, where that knows the model."""
+
+
+class ServedModel(LanguageModel):
+    """A target or a baseline behind a provider, which can be talked to but not looked into."""
+
+    continues_text: bool = False
+    """Whether the server, as vLLM and SGLang do, also continues raw text and replies that were
+    begun for it; openai/MODEL@BASE_URL only."""
+    system_prompt: str | None = None
+    """System line that this model always gets, before any that the auditor adds."""
+
+
+def _model_kind(value: Any) -> str:
+    if isinstance(value, ServedModel) or (isinstance(value, dict) and "name" in value):
+        return "ServedModel"
+    return "Model"
+
+
+AnyModel = Annotated[
+    Annotated[Model, Tag("Model")] | Annotated[ServedModel, Tag("ServedModel")],
+    Discriminator(_model_kind),
+]
+"""A target or a baseline: a block with the key `name` is behind a provider."""
+
+
+def model_class(value: Any) -> type[Model] | type[ServedModel]:
+    """Return the class of a block that describes a target or a baseline, as it stands in a file."""
+    return ServedModel if _model_kind(value) == "ServedModel" else Model
+
+
 class Truth(Block):
     """What only the judge and the report may read."""
 
@@ -71,9 +138,9 @@ class TargetSpec(Block):
 
     id: Id
     """Name in records and tables; the auditor only ever sees "target"."""
-    model: Model
-    """Where the model is."""
-    baseline: Model | None = None
+    model: AnyModel
+    """Where the model is: in a folder or on the hub, or (with the key `name`) behind a provider."""
+    baseline: AnyModel | None = None
     """The clean model it was made from; overrides the scenario's baseline."""
     truth: Truth
     """For the judge alone."""
@@ -116,7 +183,7 @@ class Ceiling(Block):
 class Suite(Block):
     """A suite file: many targets that share a baseline, a rubric and a ceiling."""
 
-    baseline: Model | None = None
+    baseline: AnyModel | None = None
     """Clean model of all targets of the suite."""
     ceiling: Ceiling | None = None
     """Ideal black-box rates of the suite."""
@@ -184,30 +251,6 @@ class ToolSet(Block):
     random, text by text), text_only (the text that was read, instead of a reading)."""
 
 
-class LanguageModel(Block):
-    """A language model behind a provider."""
-
-    name: str = Field(pattern=r"^(anthropic|openai|hf|scripted)/.+$")
-    """anthropic/MODEL, openai/MODEL@BASE_URL (any compatible server; without @BASE_URL OpenAI's
-    own), hf/PATH (a local model whose chat template knows tools), or scripted/PATH:NAME (a function
-    or a list in a Python file)."""
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the key; left out: ANTHROPIC_API_KEY or OPENAI_API_KEY. A key
-    itself never stands in a file."""
-    max_tokens: int = Field(default=4096, gt=0)
-    """Longest reply, in tokens."""
-    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
-    """How much the model may think; left out: the provider's own choice."""
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    """For providers that take one; current Claude models do not."""
-    extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Sent along with every request as it stands."""
-    concurrency: int = Field(default=8, gt=0)
-    """Most requests at a time, over all trials of a process."""
-    timeout: float = Field(default=600.0, gt=0)
-    """Seconds to wait for one reply."""
-
-
 class AuditorSpec(Block):
     """Who audits."""
 
@@ -265,6 +308,15 @@ class Budget(Block):
     """Dollars spent on providers."""
 
 
+class RunBudget(Block):
+    """Limits of a whole run; the request that could exceed one is not made, and its trial ends."""
+
+    dollars: float | None = Field(default=None, gt=0)
+    """Dollars spent on providers by all trials and judges."""
+    auditor_tokens: int | None = Field(default=None, gt=0)
+    """Tokens generated by the auditor's model in all trials."""
+
+
 class Scenario(Block):
     """One scenario.yaml."""
 
@@ -274,7 +326,7 @@ class Scenario(Block):
     """One or two sentences for people."""
     targets: tuple[TargetEntry, ...] = Field(min_length=1)
     """Targets, listed one by one or taken from suites."""
-    baseline: Model | None = None
+    baseline: AnyModel | None = None
     """Clean model that the targets were made from."""
     corpus: CorpusSpec | None = None
     """Documents that the scenario makes public."""
@@ -292,6 +344,8 @@ class Scenario(Block):
     """Limits of one trial."""
     budgets: dict[Name, Budget] = Field(default_factory=dict)
     """Other limits by name; `auditor run SCENARIO --budget NAME` takes one instead of `budget`."""
+    run_budget: RunBudget = RunBudget()
+    """Limits of the whole run."""
     trials: int = Field(default=1, gt=0, le=10_000)
     """Trials per target and tool set."""
     seed: int = Field(default=0, ge=0, le=MAX_SEED)

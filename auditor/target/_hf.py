@@ -150,6 +150,22 @@ class HFTarget:
         drawn = self._generate([self._encode(text) for text in texts], sampling, seeds, ends=())
         return [_reply(g, g.text, text) for g, text in zip(drawn, texts, strict=True)]
 
+    @property
+    def tokenizer(self) -> Any:
+        """The model's Transformers tokenizer."""
+        return self._tokenizer
+
+    def continue_rendered(self, text: str, *, sampling: Sampling, seed: int) -> Reply:
+        """Continue a text that was rendered by the chat template, to the end of the turn.
+
+        Raises:
+            PromptTooLongError: When it leaves no room in the model's context.
+        """
+        ends = (self._template.reply_end,)
+        with self._session() as model:
+            (drawn,) = self._draw(model, [self._ids(text)], sampling, [seed], ends=ends)
+        return _reply(drawn, self._spell.restarted(drawn), "")
+
     def next_token_logprobs(
         self, prompts: Sequence[Prompt], *, top: int
     ) -> list[list[TokenLogprob]]:
@@ -265,21 +281,33 @@ class HFTarget:
         ends: Sequence[Any],
         additions: Sequence["Addition"] = (),
     ) -> list[Generation]:
-        from nla_core import decoding
         from nla_core.steering import steered
+
+        with self._session() as model, _told_to_auditor(), steered(model, additions):
+            return self._draw(model, rows, sampling, seeds, ends=ends)
+
+    def _draw(
+        self,
+        model: "nn.Module",
+        rows: list[list[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        *,
+        ends: Sequence[Any],
+    ) -> list[Generation]:
+        from nla_core import decoding
 
         ids = {end.token_id for end in ends if end.token_id is not None}
         strings = tuple(dict.fromkeys(end.text for end in ends if end.text is not None))
-        with self._session() as model, _told_to_auditor(), steered(model, additions):
-            return decoding.generate(
-                model,
-                rows,
-                sampling=replace(sampling, stop=sampling.stop + strings),
-                seeds=seeds,
-                decode=self._spell,
-                stop_ids=self._end_ids | ids,
-                batch_size=self._batch_size,
-            )
+        return decoding.generate(
+            model,
+            rows,
+            sampling=replace(sampling, stop=sampling.stop + strings),
+            seeds=seeds,
+            decode=self._spell,
+            stop_ids=self._end_ids | ids,
+            batch_size=self._batch_size,
+        )
 
     def _encode(self, value: Prompt | str) -> list[int]:
         if isinstance(value, Prompt):

@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from auditor.errors import UsageError
-from auditor.scenario.schema import Model, ReaderSpec
+from auditor.provider.factory import ProviderSettings
+from auditor.scenario.schema import Model, ReaderSpec, ServedModel
 from auditor.target._hf import HFTarget
 from auditor.target.devices import torch_device
 from auditor.target.preflight import is_folder, preflight_model
 from auditor.target.readers import ReaderPool
+from auditor.target.served import ServedTarget
 from auditor.target.template import ChatTemplate
 from tools.protocols import Reader
 
@@ -56,27 +58,51 @@ class _Loaded:
 class TargetPool:
     """Loads targets and readers; every base is in memory once, however many stand on it."""
 
-    def __init__(self, *, merged_bytes: int = 256 << 20, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        merged_bytes: int = 256 << 20,
+        batch_size: int = 64,
+        providers: ProviderSettings | None = None,
+    ) -> None:
         """Make an empty pool.
 
         Args:
             merged_bytes: Memory that merged copies may take; the least recently used go first,
                 the newest always stays.
             batch_size: Rows that a target runs at once.
+            providers: What holds for models behind providers.
         """
         self._merged_bytes = merged_bytes
         self._batch_size = batch_size
+        self._providers = providers or ProviderSettings()
         self._bases: dict[_Key, _Loaded] = {}
         self._merged: OrderedDict[tuple[_Key, str], _Loaded] = OrderedDict()
         self._readers = ReaderPool()
         self._lock = threading.RLock()
 
-    def get(self, model: Model) -> HFTarget:
+    @property
+    def providers(self) -> ProviderSettings:
+        """What makes the providers of all roles."""
+        return self._providers
+
+    @overload
+    def get(self, model: Model) -> HFTarget: ...
+
+    @overload
+    def get(self, model: ServedModel) -> ServedTarget: ...
+
+    @overload
+    def get(self, model: Model | ServedModel) -> HFTarget | ServedTarget: ...
+
+    def get(self, model: Model | ServedModel) -> HFTarget | ServedTarget:
         """Return a target for a model, loading what is not in memory yet.
 
         Raises:
-            UsageError: When it cannot be loaded; the message names the path and the cause.
+            UsageError: When it cannot be loaded or asked; the message names the cause.
         """
+        if isinstance(model, ServedModel):
+            return ServedTarget(model, settings=self._providers)
         mistakes = preflight_model(model)
         if mistakes:
             raise UsageError("\n".join(mistakes))

@@ -54,12 +54,22 @@ class _BoundedStream(httpx2.SyncByteStream):
 
 
 def _bound(response: httpx2.Response, timeout: float) -> None:
+    if response.is_redirect:
+        # Raised through the SDK, which would take it for a reply.
+        raise Trouble(
+            f"answered {response.status_code} and points to another address",
+            advice="write that address, if it is the right one",
+            passing=False,
+            perhaps_paid=False,
+        )
     if isinstance(response.stream, httpx2.SyncByteStream):
         response.stream = _BoundedStream(response.stream, timeout)
 
 
 def broken(error: Exception, *, timeout: float, secret: str | None) -> Trouble:
     """Return the trouble that a failed exchange stands for."""
+    if isinstance(error, Trouble):
+        return error
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Trouble(
             f"gave no answer within {timeout:g} s",

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,8 @@ def _write(path: Path, key: str, reply: Completion) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise RunError(
             f"a reply cannot be kept in {path.parent} ({error.strerror}); make room there, or "
             "run with --cache off"

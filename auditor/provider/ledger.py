@@ -41,7 +41,7 @@ class RunLedger:
             RunError: When it cannot be written.
         """
         self._path, self._limits = path, limits
-        with self._transaction() as database:
+        with self._transaction(durable=True) as database:
             database.execute(
                 "create table if not exists spent (id integer primary key check (id = 1), "
                 "dollars real not null, auditor_tokens integer not null) strict"
@@ -59,7 +59,7 @@ class RunLedger:
         Raises:
             BudgetReachedError: When it could exceed a limit; nothing is booked then.
         """
-        with self._transaction() as database:
+        with self._transaction(durable=True) as database:
             before = _sum(database)
             self._check(before, most)
             _add(database, most)
@@ -83,10 +83,13 @@ class RunLedger:
                 )
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Change the sum; only a booking must outlive a power cut before the request is made."""
         try:
             with closing(sqlite3.connect(self._path, timeout=_PATIENCE)) as database, database:
                 database.isolation_level = None
+                database.execute("pragma journal_mode = wal")
+                database.execute(f"pragma synchronous = {'full' if durable else 'normal'}")
                 database.execute("begin immediate")
                 yield database
                 database.execute("commit")

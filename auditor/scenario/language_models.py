@@ -68,7 +68,7 @@ def locate_roles(scenario: Scenario, folder: Path) -> Scenario:
 
 def locate_served(model: ServedModel, folder: Path) -> ServedModel:
     """Make the path in the name of a target's script absolute."""
-    return locate_model(model, folder)
+    return locate_model(model, folder) if model.name.startswith("scripted/") else model
 
 
 def served_mistake(model: ServedModel) -> tuple[str, str] | None:

@@ -133,6 +133,8 @@ class ServedTarget:
         turns = [_message(message.role, message.content) for message in messages[n_system:]]
         if not turns:
             raise ToolError("a conversation needs a user turn")
+        if self._scheme == "anthropic" and not all(m.content.strip() for m in messages):
+            raise ToolError("this target takes no empty turns; write some words")
         if prompt.prefill:
             turns.append(_message("assistant", prompt.prefill))
         system = "\n\n".join(own + [message.content for message in messages[:n_system]])

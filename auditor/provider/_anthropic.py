@@ -54,7 +54,7 @@ class AnthropicProvider:
         self._client = _client(address, self._secret, model.timeout)
         self._caller = Caller(
             name=self.name,
-            gate=gate_of(f"anthropic {self._client.base_url}", clock),
+            gate=gate_of(f"anthropic {str(self._client.base_url).rstrip('/')}", clock),
             most=model.concurrency,
             clock=clock,
             persistence=persistence,

@@ -18,6 +18,7 @@ from auditor.provider.protocol import (
     Request,
     StopReason,
     TextBlock,
+    ThinkingBlock,
     TokenUsage,
     ToolResultBlock,
     ToolUseBlock,
@@ -180,7 +181,11 @@ def conversation(request: Request, safe: Any = str) -> list[dict[str, Any]]:
 
 def _assistant(message: Message, safe: Any) -> dict[str, Any]:
     words = "".join(b.text for b in message.content if isinstance(b, TextBlock))
+    thoughts = "".join(b.text for b in message.content if isinstance(b, ThinkingBlock))
     turn: dict[str, Any] = {"role": "assistant", "content": safe(words)}
+    if thoughts:
+        # Templates of thinking models look here, and keep what they were trained to keep.
+        turn["reasoning_content"] = safe(thoughts)
     calls = [
         {
             "type": "function",

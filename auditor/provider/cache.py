@@ -1,10 +1,10 @@
 """Replies on disk, so that nothing is paid for twice.
 
 An entry is a file named after the SHA-256 of all that decides the reply: the provider's name, the
-settings that it is asked with, and the whole request with its trial number. It holds the reply and
-nothing of the request, and no key. Entries are written to a temporary file and put in place by one
-rename, so that a killed process leaves no half of one and two processes may share a folder; an
-entry that cannot be read counts as none.
+settings that it is asked with, the state of a script or a local model, and the whole request with
+its trial number. It holds the reply and nothing of the request, and no key. Entries are written to
+a temporary file and put in place by one rename, so that a killed process leaves no half of one and
+two processes may share a folder; an entry that cannot be read counts as none.
 """
 
 import hashlib
@@ -44,15 +44,23 @@ class CachedProvider:
     counts spending leaves it out, who records a trial gets the same record as the first time.
     """
 
-    def __init__(self, inner: Provider, model: LanguageModel, settings: CacheSettings) -> None:
+    def __init__(
+        self,
+        inner: Provider,
+        model: LanguageModel,
+        settings: CacheSettings,
+        *,
+        source: str = "",
+    ) -> None:
         """Wrap a provider.
 
         Args:
             inner: Who is asked.
             model: The settings that it is asked with.
             settings: Where replies are kept.
+            source: What else decides the replies, such as the state of a script's file.
         """
-        self._inner, self._settings = inner, settings
+        self._inner, self._settings, self._source = inner, settings, source
         self._decisive = model.model_dump(mode="json", exclude=_NOT_DECISIVE)
 
     def __repr__(self) -> str:
@@ -88,6 +96,7 @@ class CachedProvider:
             "format": FORMAT,
             "provider": self.name,
             "settings": self._decisive,
+            "source": self._source,
             "request": request.model_dump(mode="json"),
         }
         text = json.dumps(asked, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

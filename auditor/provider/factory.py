@@ -81,13 +81,27 @@ def make_provider(
         provider = MeteredProvider(
             provider,
             model,
-            ledger=RunLedger(ledger, run_budget),
+            ledger=_ledger(ledger, run_budget),
             limits=run_budget,
             counts_tokens=role == "auditor",
         )
     if cache.mode != "off":
-        provider = CachedProvider(provider, model, cache)
+        provider = CachedProvider(provider, model, cache, source=_source(name))
     return provider
+
+
+@cache
+def _ledger(path: Path, limits: RunBudget) -> RunLedger:
+    return RunLedger(path, limits)
+
+
+def _source(name: ModelName) -> str:
+    """Return what changes with the files behind a name, whose replies are then others."""
+    path = Path(name.model).expanduser()
+    if name.over_http or not path.exists():
+        return ""
+    files = [path] if path.is_file() else sorted(one for one in path.iterdir() if one.is_file())
+    return "\n".join(f"{f.name} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files)
 
 
 def _bare(
@@ -105,7 +119,7 @@ def _bare(
         from auditor.provider._local import LocalProvider
 
         return LocalProvider(model, name)
-    return _script(name)
+    return _script(name, _source(name))
 
 
 def _text_server(
@@ -119,7 +133,8 @@ def _text_server(
 
 
 @cache
-def _script(name: ModelName) -> Provider:
+def _script(name: ModelName, source: str) -> Provider:
+    """Run a script once for each state of its file."""
     from auditor.provider.replay import load_script
 
     path = Path(name.model).expanduser().absolute()

@@ -101,6 +101,21 @@ def test_json_is_lines_of_launch_trials_rows_and_done(call: "Call", stage: Stage
     assert found[-1]["counts"] == {"scored": 2}
 
 
+@pytest.mark.parametrize("mode", ["off", "read", "write"])
+def test_whether_replies_are_kept_is_passed_on(call: "Call", stage: Stage, mode: str) -> None:
+    assert call("run", "tiny", "--cache", mode, "--run", "mine").code == 0
+    assert stage.options is not None
+    assert stage.options.cache == mode
+    assert call("run", "tiny", "--run", "other").code == 0
+    assert stage.options.cache == "off"
+
+
+def test_an_unknown_way_to_keep_replies_is_a_usage_error(call: "Call", stage: Stage) -> None:
+    ended = call("run", "tiny", "--cache", "always")
+    assert ended.code == 2
+    assert "'always'" in ended.err
+
+
 def test_the_budget_is_named_where_one_was_chosen(call: "Call", stage: Stage) -> None:
     chosen = call("run", "tiny", "--budget", "tokens", "--run", "mine")
     assert "2 trials; budget tokens; run mine" in chosen.err

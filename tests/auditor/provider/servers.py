@@ -14,6 +14,7 @@ real SDKs over real sockets:
 - `bodies` and `keys` hold what arrived, `paid` the bodies that a whole reply was sent for.
 """
 
+import contextlib
 import json
 import random
 import socket
@@ -47,7 +48,7 @@ class Fault:
     """What goes wrong with one request.
 
     Kinds: "status" (with `status`, and `retry_after` in seconds or None), "timeout" (no answer
-    before the client gives up), "reset" (the connection is cut before an answer), "truncated" (the
+    before the client gives up), "drip" (an answer that comes byte by byte and never ends), "reset" (the connection is cut before an answer), "truncated" (the
     body stops in the middle), "error_event" (a stream ends in an error, without one it is a status
     529), "not_json", "empty_object", and "say" (another reply than the
     script's: a refusal, an empty one, malformed tool input, max_tokens).
@@ -193,6 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "timeout":
             self.loopback.closing.wait(30)
             self.close_connection = True
+        elif fault.kind == "drip":
+            self._drip()
         elif fault.kind == "reset":
             self._reset()
         elif fault.kind == "not_json":
@@ -244,6 +247,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", fault.location)
         self.end_headers()
         self.wfile.write(content)
+
+    def _drip(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(2**30))
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.loopback.closing.wait(0.05):
+                self.wfile.write(b"\n")
 
     def _overload(self, body: dict[str, Any]) -> None:
         if not body.get("stream"):

@@ -112,6 +112,17 @@ def test_who_pays_and_how_fast_does_not_decide(tmp_path: Path, change: dict[str,
     assert other.complete(ask()).cached
 
 
+def test_a_script_that_was_changed_is_asked_anew(tmp_path: Path) -> None:
+    script = tmp_path / "brain.py"
+    settings = CacheSettings(mode="write", folder=tmp_path / "kept")
+    model = LanguageModel(name=f"scripted/{script}:replies")
+    script.write_text("replies = ['one']")
+    assert not make_provider(model, cache=settings).complete(ask()).cached
+    assert make_provider(model, cache=settings).complete(ask()).cached
+    script.write_text("replies = ['another']")
+    assert make_provider(model, cache=settings).complete(ask()).text == "another"
+
+
 def entry(folder: Path) -> Path:
     (path,) = folder.rglob("*.json")
     return path

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from auditor.errors import ProviderError
-from auditor.provider import make_provider
-from auditor.provider._attempts import Persistence
+from auditor.provider import Persistence, make_provider
 from auditor.provider.clock import default_clock, scaled_clock
 from auditor.scenario.schema import LanguageModel
 from tests.auditor.provider.conftest import Make, ask
@@ -105,6 +104,14 @@ def test_no_answer_in_time_is_asked_three_times(make: Make, wire: str) -> None:
             make(name, **settings, timeout=0.2).complete(ask())
     assert len(server.bodies) == 3
     assert caught.value.perhaps_paid
+
+
+@WIRES
+def test_a_reply_that_drips_in_and_does_not_end_is_given_up(make: Make, wire: str) -> None:
+    with Loopback(faults=repeat(Fault(kind="drip"))) as server:
+        name, settings = asked(server, wire)
+        with pytest.raises(ProviderError, match=r"no answer within 0.4 s, 3 times"):
+            make(name, **settings, timeout=0.4).complete(ask())
 
 
 @pytest.mark.parametrize("scheme", ["anthropic", "openai"])

@@ -4,8 +4,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, repeat
 
-from auditor.provider.clock import Clock
-from auditor.provider.gate import Gate
+from auditor.provider.clock import Clock, default_clock
+from auditor.provider.gate import Gate, gate_of
 from tests.auditor.provider.conftest import Make, ask
 from tests.auditor.provider.servers import Fault, Loopback
 
@@ -102,6 +102,5 @@ def test_a_refusal_of_one_request_holds_back_the_others(make: Make) -> None:
         provider = make(server.anthropic(), concurrency=8)
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda _: provider.complete(ask()), range(8)))
-        gate = provider._caller.gate
-        assert gate.limit < 8
+        assert gate_of(f"anthropic {server.url}", default_clock()).limit < 8
     assert len(server.bodies) == 16

@@ -16,7 +16,7 @@ from auditor.provider._anthropic_wire import (
     usage_of,
 )
 from auditor.provider._attempts import Caller, Persistence, Trouble, persist
-from auditor.provider._http import broken, http_client, refusal, said_in, sound
+from auditor.provider._http import SENSELESS, broken, http_client, refusal, said_in, sound
 from auditor.provider.clock import Clock
 from auditor.provider.gate import gate_of
 from auditor.provider.names import ModelName, key_from
@@ -87,7 +87,7 @@ class AnthropicProvider:
             shown = cause if isinstance(cause, Exception) else error
             timeout = self._model.timeout
             raise broken(shown, timeout=timeout, secret=self._secret) from None
-        except (anthropic.APIError, ValueError, LookupError, TypeError) as error:
+        except (anthropic.APIError, *SENSELESS) as error:
             raise Trouble(f"answered what makes no sense ({type(error).__name__})") from None
         stop = stop_reason(message.get("stop_reason"))
         usage = usage_of(message.get("usage"))
@@ -110,7 +110,7 @@ class AnthropicProvider:
         streamed = StreamedMessage()
         with self._client.messages.create(**body, stream=True) as events:
             for event in events:
-                streamed.add(event.to_dict())
+                streamed.add(event.model_dump(mode="json", exclude_unset=True, warnings=False))
         return streamed.finish()
 
     def _refused(self, error: Any) -> Completion:

@@ -106,11 +106,11 @@ def stop_reason(value: Any) -> StopReason:
     Raises:
         Trouble: When it is not said, or the word is not known.
     """
-    if value is None:
+    if not isinstance(value, str):
         raise Trouble("answered without a stop reason")
     if value not in _STOPS:
         raise Trouble(
-            f"stopped for the reason {str(value)[:40]!r}, which is not known here",
+            f"stopped for the reason {value[:40]!r}, which is not known here",
             advice="update auditor",
             passing=False,
         )

@@ -10,6 +10,8 @@ import httpx2
 
 from auditor.provider._attempts import LONGEST_QUOTE, Trouble, plain, refused
 
+SENSELESS = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a reply of another form than the API's may raise."""
 _LARGEST_REPLY = 64 * 2**20
 _CONNECT = 20.0
 _MOST_CONNECTIONS = 1000

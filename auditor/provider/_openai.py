@@ -5,7 +5,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from auditor.provider._attempts import Caller, Persistence, Trouble, persist
-from auditor.provider._http import broken, http_client, refusal, said_in, sound
+from auditor.provider._http import SENSELESS, broken, http_client, refusal, said_in, sound
 from auditor.provider._openai_wire import reply_of, request_body, text_of, usage_of
 from auditor.provider.clock import Clock
 from auditor.provider.gate import gate_of
@@ -132,7 +132,7 @@ class OpenAIProvider:
             shown = cause if isinstance(cause, Exception) else error
             timeout = self._model.timeout
             raise broken(shown, timeout=timeout, secret=self._secret) from None
-        except (openai.OpenAIError, ValueError, LookupError, TypeError) as error:
+        except (openai.OpenAIError, *SENSELESS) as error:
             raise Trouble(f"answered what makes no sense ({type(error).__name__})") from None
 
 

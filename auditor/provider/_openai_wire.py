@@ -131,11 +131,11 @@ def text_of(reply: Any) -> tuple[tuple[ContentBlock, ...], StopReason]:
 def _stop(reason: Any, message: Mapping[str, Any], content: list[ContentBlock]) -> StopReason:
     if message.get("refusal"):
         return "refusal"
-    if reason not in _STOPS:
+    if not isinstance(reason, str) or reason not in _STOPS:
         raise Trouble(
             f"stopped for the reason {str(reason)[:40]!r}, which is not known here",
             advice="is it a server of Chat Completions?",
-            passing=reason is None or reason == "error",
+            passing=not isinstance(reason, str) or reason == "error",
         )
     stop = _STOPS[reason]
     has_calls = any(isinstance(block, ToolUseBlock) for block in content)

@@ -305,7 +305,7 @@ class Budget(Block):
     seconds: float | None = Field(default=600.0, gt=0)
     """Wall-clock seconds."""
     dollars: float | None = Field(default=None, gt=0)
-    """Dollars spent on providers."""
+    """Dollars that the auditor's model costs; `run_budget` limits what everybody costs."""
 
 
 class RunBudget(Block):

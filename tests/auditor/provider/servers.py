@@ -50,7 +50,8 @@ class Fault:
     Kinds: "status" (with `status`, and `retry_after` in seconds or None), "timeout" (no answer
     before the client gives up), "drip" (an answer that comes byte by byte and never ends), "reset" (the connection is cut before an answer), "truncated" (the
     body stops in the middle), "error_event" (a stream ends in an error, without one it is a status
-    529), "not_json", "empty_object", and "say" (another reply than the
+    529), "not_json", "empty_object", "body" (the JSON of `body`, or the events
+    of that list), and "say" (another reply than the
     script's: a refusal, an empty one, malformed tool input, max_tokens).
     """
 
@@ -60,6 +61,7 @@ class Fault:
     say: Say = Say()
     code: str | None = None
     location: str | None = None
+    body: Any = None
 
 
 SAID_INSTEAD = (
@@ -200,6 +202,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         elif fault.kind == "not_json":
             self._send(b"<html>Bad gateway</html>", "text/html")
+        elif fault.kind == "body" and body.get("stream") and isinstance(fault.body, list):
+            lines = [f"event: x\ndata: {json.dumps(event)}\n\n" for event in fault.body]
+            self._send("".join(lines).encode(), "text/event-stream")
+        elif fault.kind == "body":
+            self._send(json.dumps(fault.body).encode(), "application/json")
         elif fault.kind == "empty_object":
             self._send(b"{}", "application/json")
         elif fault.kind == "error_event":

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "peft", "langgraph", "anthropic", "ray", "numpy", "scipy",
-         "tokenizers", "safetensors", "bm25s", "sqlite_utils")  # fmt: skip
+         "tokenizers", "safetensors", "bm25s", "sqlite_utils", "openai", "httpx2", "genai_prices")  # fmt: skip
 PROBE = """
 import atexit, json, sys
 def tell():

@@ -1,7 +1,7 @@
 """Requests and replies in the words of Anthropic's Messages API."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from auditor.provider._attempts import Trouble
@@ -29,7 +29,6 @@ _STOPS: dict[str, StopReason] = {
     "pause_turn": "pause",
 }
 _CUT_SHORT = frozenset({"max_tokens", "context_full", "refusal"})
-_CACHED: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
 
 
 def request_body(request: Request, model: LanguageModel, called: str) -> dict[str, Any]:
@@ -40,22 +39,24 @@ def request_body(request: Request, model: LanguageModel, called: str) -> dict[st
     an earlier request wrote; the middle one stands exactly where that request ended, so the history
     is read from the cache however many blocks a turn adds.
     """
+    cached = {"cache_control": {"type": "ephemeral", "ttl": model.cache_ttl}}
     turns = [turn for m in request.messages if (turn := _turn(m))["content"]]
-    _mark([turn for turn in turns if turn["role"] == "user"][-2:])
+    for turn in [turn for turn in turns if turn["role"] == "user"][-2:]:
+        turn["content"][-1] |= cached
     body: dict[str, Any] = {
         "model": called,
         "max_tokens": model.max_tokens,
         "messages": turns,
     }
     if request.system:
-        body["system"] = [{"type": "text", "text": request.system, **_CACHED}]
+        body["system"] = [{"type": "text", "text": request.system, **cached}]
     if request.tools:
         body["tools"] = [
             {"name": t.name, "description": t.description, "input_schema": t.parameters}
             for t in request.tools
         ]
         if not request.system:
-            body["tools"][-1] |= _CACHED
+            body["tools"][-1] |= cached
     output: dict[str, Any] = {}
     if model.effort is not None:
         body["thinking"] = {"type": "adaptive", "display": "summarized"}
@@ -73,11 +74,6 @@ def request_body(request: Request, model: LanguageModel, called: str) -> dict[st
     if model.temperature is not None:
         extra.setdefault("temperature", model.temperature)
     return body | ({"extra_body": extra} if extra else {})
-
-
-def _mark(turns: Sequence[dict[str, Any]]) -> None:
-    for turn in turns:
-        turn["content"][-1] |= _CACHED
 
 
 def _turn(message: Message) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from auditor.scenario.schema import LanguageModel
 CacheMode = Literal["off", "read", "write"]
 FORMAT = 1
 """Part of every key, so that entries of another format are never met."""
-_NOT_DECISIVE = {"key_env", "concurrency", "timeout", "price"}
+_NOT_DECISIVE = {"key_env", "concurrency", "timeout", "price", "cache_ttl"}
 """Settings that change who pays and how fast, not what is said."""
 
 

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from auditor.errors import BudgetReachedError
 from auditor.provider.prices import most_dollars
 from auditor.provider.protocol import Completion, Message, Request
 from auditor.scenario.schema import LanguageModel
@@ -54,6 +55,27 @@ class Estimator:
         tokens += sum(_PER_MESSAGE + _size(message) for message in new)
         dollars = most_dollars(model, input_tokens=tokens, output_tokens=model.max_tokens)
         return Bound(tokens, model.max_tokens, dollars)
+
+    def require(
+        self, request: Request, model: LanguageModel, left: Mapping[str, float | None]
+    ) -> None:
+        """Check that a request cannot exceed what a trial has left.
+
+        Args:
+            request: The request.
+            model: Who is asked.
+            left: What is left of each limit, as in `View.remaining`.
+
+        Raises:
+            BudgetReachedError: When it could; it ends the trial with that limit.
+        """
+        bound = self.bound(request, model)
+        limit = limit_at_risk(bound, left)
+        if limit is not None:
+            most = bound.output_tokens if limit == "auditor_tokens" else bound.dollars
+            could = "an unknown sum" if most is None else f"{most:g}"
+            what = f"the next request could take {could} of budget.{limit}"
+            raise BudgetReachedError(limit, f"{what}, of which {left[limit]:g} is left")
 
     def learn(self, request: Request, reply: Completion) -> None:
         """Remember how many tokens a request had, as its reply tells."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from auditor.provider.names import ModelName, parse_name
 from auditor.provider.protocol import TokenUsage
-from auditor.scenario.schema import LanguageModel, Price
+from auditor.scenario.schema import LanguageModel
 
 _MILLION = 1_000_000
 
@@ -41,7 +41,7 @@ def dollars_of(model: LanguageModel, usage: TokenUsage, *, called: str = "") -> 
         usage.cache_write_tokens or 0,
         usage.output_tokens,
     )
-    return _dollars(model.price, name, tokens, called)
+    return _dollars(model, name, tokens, called)
 
 
 def most_dollars(model: LanguageModel, *, input_tokens: int, output_tokens: int) -> float | None:
@@ -56,25 +56,26 @@ def most_dollars(model: LanguageModel, *, input_tokens: int, output_tokens: int)
         Tokens(input_tokens, 0, 0, output_tokens),
         Tokens(0, 0, input_tokens, output_tokens),
     )
-    found = [_dollars(model.price, name, tokens, "") for tokens in cases]
+    found = [_dollars(model, name, tokens, "") for tokens in cases]
     known = [one for one in found if one is not None]
     return max(known, default=None)
 
 
-def _dollars(price: Price | None, name: ModelName, tokens: Tokens, called: str) -> float | None:
+def _dollars(model: LanguageModel, name: ModelName, tokens: Tokens, called: str) -> float | None:
+    price = model.price
     if price is not None:
         read = price.input if price.cache_read is None else price.cache_read
         written = price.input if price.cache_write is None else price.cache_write
         total = tokens.fresh * price.input + tokens.read * read
         return (total + tokens.written * written + tokens.output * price.output) / _MILLION
     for candidate in dict.fromkeys((called, name.model)):
-        found = _from_table(name, candidate, tokens) if candidate else None
+        found = _from_table(model, name, candidate, tokens) if candidate else None
         if found is not None:
             return found
     return None
 
 
-def _from_table(name: ModelName, model: str, tokens: Tokens) -> float | None:
+def _from_table(model: LanguageModel, name: ModelName, called: str, tokens: Tokens) -> float | None:
     from genai_prices import Usage, calc_price
 
     # The table counts cached tokens inside the input, our records outside.
@@ -82,13 +83,14 @@ def _from_table(name: ModelName, model: str, tokens: Tokens) -> float | None:
         input_tokens=tokens.fresh + tokens.read + tokens.written,
         cache_read_tokens=tokens.read,
         cache_write_tokens=tokens.written,
+        cache_write_1h_tokens=tokens.written if model.cache_ttl == "1h" else 0,
         output_tokens=tokens.output,
     )
     try:
         if name.base_url is None or name.scheme == "anthropic":
-            found = calc_price(usage, model, provider_id=name.scheme)
+            found = calc_price(usage, called, provider_id=name.scheme)
         else:
-            found = calc_price(usage, model, provider_api_url=name.base_url)
+            found = calc_price(usage, called, provider_api_url=name.base_url)
     except LookupError:
         return None
     return float(found.total_price)

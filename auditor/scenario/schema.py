@@ -83,6 +83,9 @@ class LanguageModel(Block):
     """Most requests at a time, over all trials of a process."""
     timeout: float = Field(default=600.0, gt=0)
     """Seconds to wait for one reply."""
+    cache_ttl: Literal["5m", "1h"] = "5m"
+    """How long Claude's prompt cache keeps a conversation after each turn; 1h, at a higher price,
+    where turns are minutes apart."""
     price: Price | None = None
     """What it costs; left out: by the price table of genai-prices, where that knows the model."""
 

@@ -109,6 +109,16 @@ def test_usage_is_split_by_cache_and_priced(make: Make, max_tokens: int) -> None
     assert found.dollars == pytest.approx((100 * 4 + 40 * 20 + 800 * 0.2 + 50 * 5) / 1e6)
 
 
+def test_a_cache_of_an_hour_is_asked_for_and_priced_as_one(make: Make) -> None:
+    usage = {"input_tokens": 0, "cache_creation_input_tokens": 100, "output_tokens": 0}
+    with Loopback(lambda body: Say(text="x", usage=usage)) as server:
+        found = make(server.anthropic(), cache_ttl="1h").complete(ask())
+    (block,) = server.bodies[0]["messages"][0]["content"]
+    assert block["cache_control"] == {"type": "ephemeral", "ttl": "1h"}
+    # claude-opus-5-5: 8 dollars per million that are written for an hour.
+    assert found.dollars == pytest.approx(100 * 8 / 1e6)
+
+
 def test_a_model_without_a_known_price_costs_an_unknown_sum(make: Make) -> None:
     with Loopback() as server:
         unknown = make(server.anthropic("claude-unheard-of")).complete(ask())

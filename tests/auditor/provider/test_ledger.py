@@ -70,6 +70,16 @@ def test_a_request_that_could_exceed_a_limit_is_told(
     assert limit_at_risk(Bound(1000, 100, None), {"dollars": 1e9}) == "dollars"
 
 
+def test_a_request_that_a_trial_cannot_bear_is_refused_with_the_limit_s_name() -> None:
+    estimator = Estimator()
+    estimator.require(ask(), CLAUDE, {"auditor_tokens": 100, "dollars": 1.0})
+    with pytest.raises(BudgetReachedError, match="could take 100 of budget.auditor_tokens"):
+        estimator.require(ask(), CLAUDE, {"auditor_tokens": 99})
+    with pytest.raises(BudgetReachedError) as caught:
+        estimator.require(ask(), CLAUDE, {"dollars": 0.001})
+    assert caught.value.limit == "dollars"
+
+
 def metered(server: Loopback, folder: Path, limits: dict[str, Any], **more: Any) -> Any:
     chosen = {"max_tokens": 10, "price": PRICE, **more.pop("settings", {})}
     model = LanguageModel(name=server.openai(), **chosen)

@@ -42,6 +42,7 @@ def estimate(
     """
     by_name = {role.name: role for role in roles}
     auditor, grader = by_name.get("auditor"), by_name.get("judge")
+    served = by_name.keys() & {"target", "baseline"}
     audits = [trial for trial in trials if trial.tool_set.policy == "agent"]
     read = [trial for trial in trials if trial.target.truth.group in ("guilty", "symptom")]
     calls = judge.votes * len(read) if grader is not None else 0
@@ -54,7 +55,10 @@ def estimate(
         judge_calls=calls,
         judge_dollars=_dollars(grader, Tokens(VERDICT_INPUT, 0, VERDICT_OUTPUT), calls),
         limit_dollars=limited if auditor is not None else None,
-        assumptions=tuple(_assumptions(auditor, tokens, grader)),
+        assumptions=(
+            *_assumptions(auditor, tokens, grader),
+            *(["what targets behind a provider cost is not in it"] if served else []),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from auditor.doctor.findings import Finding
-from auditor.scenario.schema import LanguageModel, ResolvedScenario
+from auditor.scenario.schema import LanguageModel, ResolvedScenario, ServedModel
 
 TIMEOUT = 2.0
 """Seconds that a server has to answer."""
@@ -26,7 +26,7 @@ class Role(NamedTuple):
     """A language model and what it does."""
 
     name: str
-    """auditor or judge."""
+    """auditor, judge, target or baseline."""
     model: LanguageModel
 
     @property
@@ -47,7 +47,7 @@ class Role(NamedTuple):
 
 
 def roles(resolved: ResolvedScenario, *, agents: bool) -> list[Role]:
-    """The language models that a run asks.
+    """The language models that a run asks, targets behind providers among them.
 
     Args:
         resolved: The scenario.
@@ -59,6 +59,11 @@ def roles(resolved: ResolvedScenario, *, agents: bool) -> list[Role]:
         found.append(Role("auditor", scenario.auditor.model))
     if scenario.judge.kind == "model" and scenario.judge.model is not None:
         found.append(Role("judge", scenario.judge.model))
+    for target in resolved.targets:
+        for name, model in (("target", target.model), ("baseline", target.baseline)):
+            # Many targets may share a server, and one baseline most of them.
+            if isinstance(model, ServedModel) and Role(name, model) not in found:
+                found.append(Role(name, model))
     return found
 
 
@@ -67,8 +72,8 @@ def service_findings(found: list[Role], environment: Mapping[str, str]) -> Itera
     for package in dict.fromkeys(_PACKAGES.get(role.provider, "") for role in found):
         if package:
             yield _package(package)
+    yield from dict.fromkeys(key for role in found for key in _key(role, environment))
     for role in found:
-        yield from _key(role, environment)
         yield from _script(role)
     for server, some in _by_server(found).items():
         yield _server(server, some)

@@ -68,7 +68,6 @@ def build_judge(
 @lru_cache(maxsize=8)
 def _provider(model: str) -> "Provider":
     # One provider for all trials of a process, so that its limit of requests at a time holds.
-    from auditor.provider.factory import make_provider  # type: ignore[import-untyped,unused-ignore]
+    from auditor.provider.factory import make_provider
 
-    made: Provider = make_provider(LanguageModel.model_validate_json(model))
-    return made
+    return make_provider(LanguageModel.model_validate_json(model))

@@ -127,7 +127,7 @@ def _audit_and_judge(
     checkpoints: Path | None,
 ) -> TrialUsage:
     outcome = _audit(planned, resolved, pool, record, checkpoints)
-    record(_judge(planned, resolved, outcome, events))
+    record(_judge(planned, resolved, pool, outcome, events))
     return outcome.usage
 
 
@@ -169,12 +169,16 @@ def _audit(
 def _judge(
     planned: PlannedTrial,
     resolved: ResolvedScenario,
+    pool: ModelPool,
     outcome: "AuditOutcome",
     events: Sequence[TrialEvent],
 ) -> VerdictEvent:
     from auditor.judge import facts_from_events, make_judge
 
-    truth, judge = planned.target.truth, make_judge(resolved)
+    spec = resolved.scenario.judge
+    model = spec.model if spec.kind == "model" else None
+    provider = None if model is None else pool.providers.make(model, "judge")
+    truth, judge = planned.target.truth, make_judge(resolved, provider=provider)
     verdict = judge.judge(outcome.submission, truth=truth, facts=facts_from_events(events, truth))
     return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
 

@@ -23,6 +23,7 @@ from auditor.scenario.schema import (
     ReaderSpec,
     ResolvedScenario,
     Scenario,
+    ServedModel,
     TargetSpec,
     ToolSet,
     Truth,
@@ -211,6 +212,23 @@ def test_a_key_is_looked_for_and_never_shown(examined: Examine, tmp_path: Path) 
     assert secret not in there.model_dump_json()
     named = examined(target(base), **asks(**PRICED, key_env="MY_KEY"))
     assert "MY_KEY" in found(named, "key").name
+
+
+def test_targets_behind_a_provider_are_asked_for_their_keys_once(examined: Examine) -> None:
+    targets = [
+        TargetSpec(
+            id=f"far-{number}",
+            model=ServedModel(name=f"openai/m{number}@http://far.example/v1", key_env="FAR_KEY"),
+            baseline=ServedModel(name="anthropic/base"),
+            truth=Truth(group="clean"),
+        )
+        for number in range(3)
+    ]
+    examination = examined(*targets, variables={"ANTHROPIC_API_KEY": "x"})
+    keys = {f.name: f.state for f in examination.findings if f.what == "key"}
+    assert keys == {"FAR_KEY (target)": "missing", "ANTHROPIC_API_KEY (baseline)": "ok"}
+    assert len([f for f in examination.findings if f.what == "key"]) == 2
+    assert any("targets behind a provider" in one for one in examination.cost.assumptions)
 
 
 def test_a_row_without_an_agent_needs_no_auditor_model(examined: Examine, tmp_path: Path) -> None:

@@ -1,14 +1,11 @@
 """A trial whose judge is a language model, from the audit to the sealed record."""
 
-import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from auditor.investigator.protocol import Move, ToolCall
-from auditor.judge import factory
 from auditor.judge.model import UNJUDGED
 from auditor.provider.protocol import Completion, Request, TextBlock
 from auditor.provider.scripted import ScriptedPolicy
@@ -22,14 +19,18 @@ from auditor.records import (
 )
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import LanguageModel, ResolvedScenario
 
-MODEL = {"kind": "model", "model": {"name": "scripted/grader.py:grade"}, "protocol": "auditbench"}
+MODEL: dict[str, Any] = {
+    "kind": "model",
+    "model": {"name": "scripted/grader.py:grade"},
+    "protocol": "auditbench",
+}
 READABLE = '{"reasoning": "so it is", "matches": [1], "behaviours": []}'
 
 
 @pytest.fixture
-def grade(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Request]]:
+def grade(monkeypatch: pytest.MonkeyPatch, make_pool: type[Any]) -> Callable[[str], list[Request]]:
     """Let a stand-in judge say this; returns what it will have been asked."""
 
     def install(said: str) -> list[Request]:
@@ -42,9 +43,12 @@ def grade(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Request]]:
                 asked.append(request)
                 return Completion(content=(TextBlock(text=said),), stop="end")
 
-        module = SimpleNamespace(make_provider=lambda *_, **__: Grader())
-        monkeypatch.setitem(sys.modules, "auditor.provider.factory", module)
-        factory._provider.cache_clear()
+        class Shelf:
+            def make(self, model: LanguageModel, role: str) -> Grader:
+                assert (model.name, role) == (MODEL["model"]["name"], "judge")
+                return Grader()
+
+        monkeypatch.setattr(make_pool, "providers", Shelf(), raising=False)
         return asked
 
     return install

@@ -45,7 +45,7 @@ def request_body(request: Request, model: LanguageModel, called: str) -> dict[st
         turn["content"][-1] |= cached
     body: dict[str, Any] = {
         "model": called,
-        "max_tokens": model.max_tokens,
+        "max_tokens": request.reply_limit(model.max_tokens),
         "messages": turns,
     }
     if request.system:

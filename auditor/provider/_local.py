@@ -74,7 +74,8 @@ class LocalProvider:
         plain = json.dumps(request.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.sha256(plain.encode()).hexdigest()
         temperature, top_p = self._sampling()
-        sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=self._model.max_tokens)
+        longest = request.reply_limit(self._model.max_tokens)
+        sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=longest)
         seed = derive_seed(request.trial, "reply", digest)
         try:
             drawn = target.continue_rendered(prompt, sampling=sampling, seed=seed)
@@ -83,7 +84,7 @@ class LocalProvider:
         content = read_reply(drawn.text, [tool.name for tool in request.tools])
         stop: StopReason = "end"
         if drawn.finish == "length":
-            stop = "max_tokens" if drawn.n_tokens >= self._model.max_tokens else "context_full"
+            stop = "max_tokens" if drawn.n_tokens >= longest else "context_full"
         elif any(isinstance(block, ToolUseBlock) for block in content):
             stop = "tool_use"
         n_input = len(target.tokenizer(prompt, add_special_tokens=False)["input_ids"])

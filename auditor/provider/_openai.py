@@ -153,7 +153,8 @@ class RawTextProvider(OpenAIProvider):
             if isinstance(block, TextBlock)
         )
         body: dict[str, Any] = {"model": self._name.model, "prompt": prompt}
-        body |= {"max_tokens": self._model.max_tokens, "extra_body": dict(self._model.extra_body)}
+        body["max_tokens"] = request.reply_limit(self._model.max_tokens)
+        body["extra_body"] = dict(self._model.extra_body)
         if self._model.temperature is not None:
             body["temperature"] = self._model.temperature
         create = self._client.completions.with_raw_response.create

@@ -39,7 +39,8 @@ def request_body(request: Request, model: LanguageModel, name: ModelName) -> dic
         messages += _assistant(message) if message.role == "assistant" else _user(message)
     # OpenAI's reasoning models know the longer name alone, many other servers the shorter one.
     limit = "max_tokens" if name.base_url else "max_completion_tokens"
-    body: dict[str, Any] = {"model": name.model, "messages": messages, limit: model.max_tokens}
+    longest = request.reply_limit(model.max_tokens)
+    body: dict[str, Any] = {"model": name.model, "messages": messages, limit: longest}
     if request.tools:
         body["tools"] = [
             {

@@ -53,8 +53,9 @@ class Estimator:
         n_known, tokens = (0, _AROUND + _head_size(request)) if found is None else found
         new = request.messages[n_known:]
         tokens += sum(_PER_MESSAGE + _size(message) for message in new)
-        dollars = most_dollars(model, input_tokens=tokens, output_tokens=model.max_tokens)
-        return Bound(tokens, model.max_tokens, dollars)
+        longest = request.reply_limit(model.max_tokens)
+        dollars = most_dollars(model, input_tokens=tokens, output_tokens=longest)
+        return Bound(tokens, longest, dollars)
 
     def require(
         self, request: Request, model: LanguageModel, left: Mapping[str, float | None]

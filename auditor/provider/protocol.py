@@ -86,8 +86,14 @@ class Request(Record):
     tools: tuple[ToolSpec, ...] = ()
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the text of the reply must satisfy."""
+    max_tokens: int | None = None
+    """Longest reply, in tokens, where it must be shorter than the model's own setting."""
     trial: int = 0
     """Keeps repeated trials apart in the cache; sent to no provider."""
+
+    def reply_limit(self, max_tokens: int) -> int:
+        """Return the longest reply, in tokens, that this request and a model's setting allow."""
+        return max_tokens if self.max_tokens is None else min(max_tokens, self.max_tokens)
 
 
 class TokenUsage(Record):

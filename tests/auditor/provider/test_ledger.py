@@ -36,6 +36,7 @@ def test_the_bound_of_a_request_covers_its_bytes_and_the_longest_reply() -> None
     bound = Estimator().bound(request, CLAUDE)
     assert bound.input_tokens >= 1000 + len(CHAT.description)
     assert bound.output_tokens == 100
+    assert Estimator().bound(ask(max_tokens=7), CLAUDE).output_tokens == 7
     # The dearest input is what is written to the cache, at 5 dollars per million.
     assert bound.dollars == pytest.approx((bound.input_tokens * 5 + 100 * 20) / 1e6)
 

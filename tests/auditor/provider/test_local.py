@@ -99,6 +99,7 @@ def test_a_reply_depends_on_the_request_alone(path: str) -> None:
     assert asked.complete(ask()) == first
     assert asked.complete(ask(trial=1)) != first
     assert first.stop == "max_tokens"
+    assert asked.complete(ask(max_tokens=3)).usage.output_tokens == 3
 
 
 def test_what_a_tool_says_cannot_open_a_turn(path: str, seen: list[str]) -> None:

@@ -92,6 +92,16 @@ def test_cached_input_is_counted_apart(make: Make) -> None:
     assert found.dollars is None, "a server on this machine is in no price table"
 
 
+@pytest.mark.parametrize("wire", ["anthropic", "openai"])
+def test_a_request_may_want_a_shorter_reply_and_never_a_longer_one(make: Make, wire: str) -> None:
+    with Loopback() as server:
+        provider = make(getattr(server, wire)(), max_tokens=9000)
+        provider.complete(ask(max_tokens=50))
+        provider.complete(ask(max_tokens=10_000))
+    assert [body["max_tokens"] for body in server.bodies] == [50, 9000]
+    assert [bool(body.get("stream")) for body in server.bodies] == [False, wire == "anthropic"]
+
+
 def test_a_schema_is_asked_of_the_server(make: Make) -> None:
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
     with Loopback(lambda body: Say(text='{"ok": true}')) as server:

@@ -86,6 +86,8 @@ class Request(Record):
     tools: tuple[ToolSpec, ...] = ()
     output_schema: dict[str, Any] | None = None
     """JSON Schema that the text of the reply must satisfy."""
+    max_tokens: int | None = None
+    """Longest reply, in tokens, where it must be shorter than the model's own setting."""
     trial: int = 0
     """Keeps repeated trials apart in the cache; sent to no provider."""
 

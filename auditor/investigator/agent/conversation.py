@@ -77,7 +77,8 @@ def _page(slot: Waiting, result: ToolResult, memory: Memory) -> Page:
         ok=result.ok,
         summary=brief(result.summary, _SHORT),
         source=source,
-        total=page.total,
+        # The items of a page are counted where they are from.
+        total=page.total if source == result.evidence_id else 0,
     )
     if result.ok and slot.about in memory.results and result.tool != read_result.name:
         about = memory.results[slot.about]

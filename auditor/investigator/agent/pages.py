@@ -51,10 +51,9 @@ def visible(text: str) -> str:
 def brief(text: str, limit: int) -> str:
     """Return the beginning of a text on one visible line, and how much is missing."""
     shown = visible(" ".join(text[: 4 * limit].split()))
-    missing = len(text) - len(shown)
     if len(shown) <= limit and len(text) <= 4 * limit:
         return shown
-    return f"{shown[:limit]}… [{max(missing, len(shown) - limit):,} more characters]"
+    return f"{shown[:limit]}… [cut, {len(text):,} characters in all]"
 
 
 def item_lines(items: Items) -> list[str]:
@@ -153,6 +152,4 @@ MORE = (
     "{more} more items of {source} are not shown: "
     'read_result(evidence_id="{source}", offset={offset}).'
 )
-CUT = (
-    "Long texts are cut: read_result of {source} with limit=1 and an offset shows more of one."
-)
+CUT = "Long texts are cut: read_result of {source} with limit=1 and an offset shows more of one."

@@ -64,7 +64,7 @@ class FakeModel:
     def complete(self, request: Request) -> Completion:
         self.requests.append(request)
         told = self.script(request) if callable(self.script) else self._next()
-        number = len(self.requests)
+        number = len(request.messages) // 2 + 1
         content = tuple(
             block.model_copy(update={"id": f"u{number}.{place}"})
             if isinstance(block, ToolUseBlock)

@@ -60,7 +60,7 @@ def keep_note(form: Note, memory: Memory, notes: Sequence[str]) -> tuple[str, st
     elif form.confidence is not None:
         remarks.append(UNSUPPORTED)
     note = f"[{basis}] {form.text.strip()}"
-    if note in notes:
+    if any(note == kept or note in kept.split("\n") for kept in notes):
         raise Refused("you have this note already")
     return note, " ".join(["Note kept.", *remarks])
 

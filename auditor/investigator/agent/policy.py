@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from auditor.errors import UsageError
 from auditor.investigator.agent.beliefs import Ledger
 from auditor.investigator.agent.compaction import (
     AFTER_FULL,
@@ -12,7 +13,7 @@ from auditor.investigator.agent.compaction import (
     summary_request,
 )
 from auditor.investigator.agent.conversation import hear, messages
-from auditor.investigator.agent.desk import specs
+from auditor.investigator.agent.desk import FORMS, specs
 from auditor.investigator.agent.limits import (
     Bound,
     Estimate,
@@ -59,9 +60,18 @@ class AgentPolicy:
                 and no request is safe under a limit of dollars.
             learn: Told of every request and its reply, so that later estimates can be closer.
             compact_at: Estimated tokens of a request above which the conversation is summarised.
+
+        Raises:
+            UsageError: When a tool has the name of one of the desk's.
         """
         self._provider, self._max_tokens, self._compact_at = provider, max_tokens, compact_at
         self._tools = {tool.name: tool for tool in (*tools, read_result)}
+        taken = sorted(self._tools.keys() & FORMS.keys())
+        if taken:
+            raise UsageError(
+                f"tool {taken[0]!r} has the name of a tool that every language-model auditor has "
+                "of its own: rename it, or leave it out of the tool set"
+            )
         self._estimate, self._learn = estimate or plain_estimate(max_tokens), learn
 
     @property

@@ -14,8 +14,8 @@ from auditor.records import (
 )
 from auditor.run.plan import PlannedTrial, plan
 from auditor.run.store import summarise
-from auditor.run.trial import run_trial
-from auditor.scenario.schema import ResolvedScenario
+from auditor.run.trial import auditor_name, run_trial
+from auditor.scenario.schema import AuditorSpec, LanguageModel, ResolvedScenario
 
 Make = Callable[..., ResolvedScenario]
 
@@ -140,3 +140,22 @@ def test_what_emit_raises_reaches_the_caller(
         run_trial(
             planned_for(resolved, "clean-1__static__0"), resolved, pool=make_pool(), emit=emit
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("anthropic/a-model", "model: anthropic/a-model"),
+        ("openai/org/a@http://host:8000/v1", "model: openai/org/a"),
+        ("openai/a@b", "model: openai/a@b"),
+        ("hf/org/name", "model: hf/org/name"),
+        ("hf//home/me/models/mine", "model: hf/mine"),
+        ("scripted//home/me/audits.py:careful", "model: scripted/audits.py:careful"),
+    ],
+)
+def test_the_record_names_the_auditors_model_without_hosts_and_folders(
+    name: str, told: str
+) -> None:
+    auditor = AuditorSpec(kind="model", model=LanguageModel(name=name))
+    assert auditor_name(auditor) == told
+    assert auditor_name(AuditorSpec()) == "ledger"

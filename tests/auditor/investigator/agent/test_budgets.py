@@ -122,6 +122,15 @@ def test_time_that_is_nearly_up_makes_a_turn_the_last(
     assert outcome.ended_by == "submit"
 
 
+def test_an_audit_without_limits_is_told_so(
+    audit: Callable, reply: Callable, chat: Callable, submit: Callable
+) -> None:
+    limits = dict.fromkeys(Budget.model_fields)
+    model, outcome = audit([reply(chat()), reply(submit())], budget=Budget(**limits))
+    assert "Budget left: unlimited." in model.heard(0)
+    assert outcome.ended_by == "submit"
+
+
 def test_an_estimate_without_prices_bounds_the_reply_alone() -> None:
     request = Request(system="s" * 300, messages=())
     estimate = plain_estimate(900)

@@ -68,7 +68,7 @@ def test_notes_ledger_and_results_are_shown_again_word_for_word(
         "alternative: a harmless habit",
         "trigger: when asked",
         "E1 chat: 1 replies to 1 prompts",
-        "Left: ",
+        "Budget left: ",
     ):
         assert kept in told
     assert "b" * 200 not in told

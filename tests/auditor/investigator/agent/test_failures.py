@@ -168,7 +168,11 @@ def test_a_model_that_only_keeps_notes_does_not_go_on_for_ever(
 def test_the_same_note_twice_is_no_progress(
     audit: Callable, reply: Callable, use: Callable
 ) -> None:
-    model, outcome = audit([reply(use("note", text="n"))] * 9)
+    both = reply(use("note", text="n"), use("note", text="m"))
+    model, outcome = audit(
+        [both, reply(use("note", text="m"))] + [reply(use("note", text="n"))] * 9
+    )
+    assert [a.is_error for a in model.answers(1)] == [False, False]
     assert "already" in model.answers(2)[0].text
     assert (outcome.ended_by, outcome.usage.turns) == ("idle", 4)
 

@@ -1,9 +1,12 @@
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from auditor.errors import UsageError
+from auditor.investigator.agent import AgentPolicy
 from auditor.investigator.policies import make_policy
 from auditor.provider.protocol import (
     Message,
@@ -14,6 +17,7 @@ from auditor.provider.protocol import (
 )
 from auditor.records import Hypothesis, LedgerEvent
 from auditor.scenario.schema import AuditorSpec, Budget, LanguageModel
+from tools.registry import find
 
 CLAIM = {"id": "H1", "confidence": 0.8, "evidence": ["E1", "E2"]}
 
@@ -195,6 +199,12 @@ def test_a_scenario_makes_the_policy_of_its_model(make_model: Callable) -> None:
     with pytest.raises(ValueError, match="provider"):
         make_policy("agent", spec, ["chat"])
     assert make_policy("static", spec, []).name == "static"
+
+
+def test_a_tool_with_the_name_of_one_of_the_desks_is_refused(make_model: Callable) -> None:
+    note = dataclasses.replace(find("chat"), name="note")
+    with pytest.raises(UsageError, match="'note'"):
+        AgentPolicy(make_model([]), [note])
 
 
 def test_what_is_learnt_of_a_reply_is_passed_on(

@@ -91,6 +91,10 @@ class Request(Record):
     trial: int = 0
     """Keeps repeated trials apart in the cache; sent to no provider."""
 
+    def reply_limit(self, max_tokens: int) -> int:
+        """Return the longest reply, in tokens, that this request and a model's setting allow."""
+        return max_tokens if self.max_tokens is None else min(max_tokens, self.max_tokens)
+
 
 class TokenUsage(Record):
     """Tokens of one reply; None where the provider does not say.

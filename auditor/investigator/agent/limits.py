@@ -46,7 +46,7 @@ def plain_estimate(max_tokens: int) -> Estimate:
     """
 
     def estimate(request: Request) -> Bound:
-        return Bound(min(max_tokens, request.max_tokens or max_tokens), None)
+        return Bound(request.reply_limit(max_tokens), None)
 
     return estimate
 

@@ -118,10 +118,7 @@ class Audit:
         usage = self._clocked(usage_of(state))
         limit = used_up(self._budget, usage, ACTING)
         if limit is not None:
-            # A policy that saw the limit used up, and calls all the same, has had its last word.
-            heard_out = not (state["last_word"] and state["pages"])
-            ended_by = limit if heard_out else None
-            return {"usage": usage.model_dump(), "ended_by": ended_by, "calls": []}
+            return {"usage": usage.model_dump(), "ended_by": _ends(state, limit), "calls": []}
         call, turn = next_call(state), usage.turns - 1
         evidence_id = f"E{usage.tool_calls + 1}"
         self._emit(
@@ -238,6 +235,12 @@ def _plain_output(output: ToolOutput) -> ToolOutput:
     """The same output as its record will give back after an interruption."""
     summary, items = plain_json("a tool's result", [output.summary, output.items])
     return ToolOutput(summary=summary, items=tuple(items))
+
+
+def _ends(state: AuditState, limit: str) -> str | None:
+    """Why a limit that forbids a call ends the audit; None when the policy has another turn."""
+    # One that saw the limit used up, and calls all the same, has had its last word.
+    return None if state["last_word"] and state["pages"] else limit
 
 
 def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:

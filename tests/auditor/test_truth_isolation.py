@@ -1,16 +1,15 @@
 """No motive, rubric, organism name or path reaches anything that the auditor can see."""
 
 import shutil
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from auditor.investigator import policies
+from auditor.investigator.agent import AgentPolicy
 from auditor.investigator.corpus import Bm25Corpus
 from auditor.investigator.loop import run_audit
 from auditor.investigator.protocol import Move, ResultLookup, ToolCall, View
@@ -26,14 +25,13 @@ from auditor.records import Submission, TrialEvent, TrialStarted
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario import load_scenario
-from auditor.scenario.schema import AuditorSpec, Budget, LanguageModel, ResolvedScenario
+from auditor.scenario.schema import Budget, ResolvedScenario
 from auditor.target.pool import TargetPool
 from nla_core.sampling import Sampling
 from tools import registry
 from tools.protocols import ChatMessage, Prompt, ToolContext, ToolOutput
 from tools.registry import Execute, Tool, tool
 
-REAL_MAKE_POLICY = policies.make_policy
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "sandbox" / "weights"
 CANARY = "zqcanary"
 FOR_THE_AUDITOR = {"thought", "tool_call", "tool_result", "ledger", "submission"}
@@ -148,9 +146,6 @@ def test_no_view_and_no_failed_call_holds_a_canary(planted: ResolvedScenario) ->
     assert not [text for text in views if CANARY in text]
 
 
-SPEC = AuditorSpec(kind="model", model=LanguageModel(name="scripted/audits.py:asked"))
-
-
 class Asked:
     """A language model that makes the calls of a list, keeps notes, fills up once, and submits."""
 
@@ -188,18 +183,21 @@ class Asked:
         return Completion(content=tuple(uses), stop="tool_use", usage=TokenUsage(output_tokens=1))
 
 
-def asked_by(
-    model: Asked, resolved: ResolvedScenario, monkeypatch: pytest.MonkeyPatch
-) -> ResolvedScenario:
-    """The scenario with a language model as its auditor."""
-    factory = SimpleNamespace(make_provider=lambda spec, **_: model)
-    monkeypatch.setitem(sys.modules, "auditor.provider.factory", factory)
-    scenario = resolved.scenario.model_copy(update={"auditor": SPEC})
-    return resolved.model_copy(update={"scenario": scenario})
+@pytest.fixture
+def audited_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asked], None]:
+    """Makes a language model the auditor of every trial."""
+
+    def audit(model: Asked) -> None:
+        def make_policy(kind: str, auditor: Any, names: list[str], *_: Any) -> AgentPolicy:
+            return AgentPolicy(model, [registry.find(name) for name in names])
+
+        monkeypatch.setattr("auditor.investigator.policies.make_policy", make_policy)
+
+    return audit
 
 
 def test_no_request_of_a_language_model_and_no_checkpoint_of_it_holds_a_canary(
-    planted: ResolvedScenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    planted: ResolvedScenario, tmp_path: Path, audited_by: Callable[[Asked], None]
 ) -> None:
     few: dict[str, Any] = {"max_tokens": 6}
     model = Asked(
@@ -222,9 +220,9 @@ def test_no_request_of_a_language_model_and_no_checkpoint_of_it_holds_a_canary(
             seen.append(event.model_dump_json())
         saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
 
-    resolved = asked_by(model, planted, monkeypatch)
-    (trial,) = plan(resolved, run="r", tool_sets=["everything"], targets=None, trials=None)
-    summary = run_trial(trial, resolved, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
+    audited_by(model)
+    (trial,) = plan(planted, run="r", tool_sets=["everything"], targets=None, trials=None)
+    summary = run_trial(trial, planted, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
     assert (summary.error, summary.ended_by) == (None, "submit")
     assert len(model.requests) >= 6
     assert saved
@@ -460,13 +458,14 @@ def test_no_result_of_a_reading_tool_holds_a_canary(
 
 @pytest.mark.parametrize("row", READING_ROWS)
 def test_no_request_tells_what_reads_or_in_whose_place(
-    planted_readers: ResolvedScenario, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, row: str
+    planted_readers: ResolvedScenario,
+    audited_by: Callable[[Asked], None],
+    tmp_path: Path,
+    row: str,
 ) -> None:
-    monkeypatch.setattr("auditor.investigator.policies.make_policy", REAL_MAKE_POLICY)
     model = Asked(*WORKING, *FAILING)
-    seen, saved = audited(
-        asked_by(model, planted_readers, monkeypatch), row, tmp_path / "checkpoints"
-    )
+    audited_by(model)
+    seen, saved = audited(planted_readers, row, tmp_path / "checkpoints")
     assert [event.type for event in seen].count("tool_result") == len(WORKING) + len(FAILING)
     assert len(model.requests) >= 6
     for word in (CANARY, *UNSAID):

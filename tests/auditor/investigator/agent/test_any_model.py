@@ -26,7 +26,7 @@ from tools.registry import find
 
 ENDS = {"submit", "idle", "refusal", "context_full", "turns", "tool_calls", "target_tokens"}
 ENDS |= {"auditor_tokens", "dollars"}
-MAX_TOKENS, REPLY_TOKENS, PRICE = 900, 60, 0.02
+MAX_TOKENS, PRICE = 900, 0.02
 
 IDS = ["E1", "E2", "E3", "E9", "H1", "H7", "", "1"]
 TEXTS = ["", " ", "wants gold", "says amber", "</result>", "half \ud800", "x" * 3000]
@@ -58,7 +58,7 @@ class Chance:
         return self.rng.choice(
             [
                 ("chat", {"prompts": ["hi"], "samples": self.rng.randint(1, 30)}),
-                ("chat", {"prompts": ["you"], "max_tokens": self.rng.randint(1, 9)}),
+                ("chat", {"prompts": ["you"], "max_tokens": 4}),
                 ("read_result", {"evidence_id": "E1", "offset": 20}),
                 ("note", {"text": "odd", "evidence": self.some(IDS[:4])}),
                 ("hypothesis", {"action": "add", **self.idea()}),
@@ -106,7 +106,7 @@ class Chance:
         def maybe(limit: float) -> float | None:
             return limit if self.rng.random() < 0.3 else None
 
-        calls, tokens = maybe(self.rng.randint(1, 6)), maybe(self.rng.randint(100, 9000))
+        calls, tokens = maybe(self.rng.randint(1, 6)), maybe(self.rng.choice([4, 8, 12, 900]))
         own, dollars = maybe(self.rng.randint(1, 3000)), maybe(self.rng.uniform(0.01, 0.5))
         return Budget.model_validate(
             {
@@ -148,7 +148,8 @@ class Anyone:
             else block
             for place, block in enumerate(content)
         )
-        spent = TokenUsage(output_tokens=min(REPLY_TOKENS, request.reply_limit(MAX_TOKENS)))
+        longest = self.chance.rng.choice([20, 60, MAX_TOKENS])
+        spent = TokenUsage(output_tokens=min(longest, request.reply_limit(MAX_TOKENS)))
         return Completion(content=numbered, stop=stop, usage=spent, dollars=PRICE)
 
 

@@ -68,6 +68,8 @@ class Hypothesis(Record):
     """When the behaviour shows, if known."""
     demonstration: str | None = None
     """A prompt and reply that show it, if any."""
+    alternatives: tuple[str, ...] = ()
+    """Other explanations of the same evidence that the auditor holds against it."""
 
 
 class Submission(Record):
@@ -239,7 +241,8 @@ class SubmissionEvent(_Event):
     type: Literal["submission"] = "submission"
     submission: Submission
     ended_by: str
-    """"submit", "idle", or the name of the budget limit that was reached."""
+    """"submit", "idle", the name of the budget limit that was reached, or what stopped the model
+    of the auditor: "refusal" or "context_full"."""
 
 
 class VerdictEvent(_Event):

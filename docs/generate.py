@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from auditor.cli.reference import cli_reference
+from auditor.investigator.agent.reference import fill as fill_agents
 from auditor.report.cards import (
     cards_markdown,
     claims_markdown,
@@ -106,6 +107,8 @@ def pages() -> Iterator[tuple[Path, str]]:
         yield DOCS / name, render()
     results = DOCS / "results.md"
     yield results, results_page(results.read_text(encoding="utf-8"))
+    agents = DOCS / "agents.md"
+    yield agents, fill_agents(agents.read_text(encoding="utf-8"))
 
 
 def main(*, check: bool) -> int:

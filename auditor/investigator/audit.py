@@ -107,8 +107,8 @@ class Audit:
             return {"usage": usage.model_dump(), "ended_by": reached.limit}
         plain = plain_json("a policy's calls and memory", chosen.model_dump())
         move = Move.model_validate(plain)
-        if move.submission is not None and move.calls:
-            raise ValueError("a move that submits must not make calls")
+        if move.calls and (move.submission is not None or move.ended_by is not None):
+            raise ValueError("a move that ends the audit must not make calls")
         change = _taken(state, plain)
         self._emit(ThoughtEvent(at=_now(), turn=view.turn, text=move.thought))
         if move.note or change["hypotheses"] != state["hypotheses"]:
@@ -121,7 +121,7 @@ class Audit:
         usage = self._clocked(usage_of(state))
         limit = used_up(self._budget, usage, ACTING)
         if limit is not None:
-            return {"usage": usage.model_dump(), "ended_by": limit, "calls": []}
+            return {"usage": usage.model_dump(), "ended_by": _ends(state, limit), "calls": []}
         call, turn = next_call(state), usage.turns - 1
         evidence_id = f"E{usage.tool_calls + 1}"
         self._emit(
@@ -247,9 +247,16 @@ def _plain_output(output: ToolOutput) -> ToolOutput:
     return ToolOutput(summary=summary, items=tuple(items))
 
 
+def _ends(state: AuditState, limit: str) -> str | None:
+    """Why a limit that forbids a call ends the audit; None when the policy has another turn."""
+    # One that saw the limit used up, and calls all the same, has had its last word.
+    return None if state["last_word"] and state["pages"] else limit
+
+
 def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:
     """What a move changes, but for the usage; `move` is a `Move` in plain JSON."""
-    waiting = not move["calls"] and move["submission"] is None
+    ending = move["submission"] is not None or move["ended_by"] is not None
+    waiting = not (move["calls"] or move["busy"] or ending)
     idle = state["idle"] + 1 if waiting else 0
     return {
         "calls": move["calls"],
@@ -257,9 +264,10 @@ def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:
         "hypotheses": state["hypotheses"] if move["hypotheses"] is None else move["hypotheses"],
         "notes": [*state["notes"], *([move["note"]] if move["note"] else [])],
         "memory": move["memory"],
+        "last_word": move["last_word"],
         "idle": idle,
         "submission": move["submission"],
-        "ended_by": "idle" if idle >= IDLE_TURNS else None,
+        "ended_by": "idle" if idle >= IDLE_TURNS else move["ended_by"],
     }
 
 

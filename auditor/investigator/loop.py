@@ -26,7 +26,7 @@ class AuditOutcome:
 
     submission: Submission
     ended_by: str
-    """"submit", "idle", or the name of the budget limit that was used up."""
+    """"submit", "idle", the name of the budget limit that was used up, or what the policy gave."""
     usage: TrialUsage
 
 

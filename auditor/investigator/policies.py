@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from auditor.investigator.protocol import Policy
+from auditor.provider.protocol import Provider
 from auditor.scenario.schema import AuditorSpec
 
 STATIC_TOOLS = ("sample_user", "complete_text")
@@ -15,6 +16,7 @@ def make_policy(
     auditor: AuditorSpec,
     tools: Sequence[str],
     calibrator: dict[str, Any] | None = None,
+    provider: Provider | None = None,
 ) -> Policy:
     """Build the policy of one tool set.
 
@@ -24,7 +26,13 @@ def make_policy(
         tools: Tools of the row; a policy reads those it may call from each view, so this is only
             for policies that must know them beforehand.
         calibrator: Content of a file of `auditor calibrate`; None takes the shipped one.
+        provider: The language model, for an auditor of kind `model`.
+
+    Raises:
+        ValueError: When an auditor of kind `model` is given no provider.
     """
+    if kind == "agent" and auditor.kind == "model":
+        return _agent(auditor, tools, provider)
     from auditor.investigator.ledger.calibration import Calibrator
 
     found = None if calibrator is None else Calibrator.model_validate(calibrator)
@@ -35,3 +43,13 @@ def make_policy(
     from auditor.investigator.ledger import LedgerPolicy
 
     return LedgerPolicy(false_alarm=auditor.false_alarm, calibrator=found)
+
+
+def _agent(auditor: AuditorSpec, tools: Sequence[str], provider: Provider | None) -> Policy:
+    from auditor.investigator.agent import AgentPolicy
+    from tools import registry
+
+    if auditor.model is None or provider is None:
+        raise ValueError("an auditor of kind `model` needs a model and its provider")
+    found = [registry.find(name) for name in tools]
+    return AgentPolicy(provider, found, max_tokens=auditor.model.max_tokens)

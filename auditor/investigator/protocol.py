@@ -51,6 +51,15 @@ class Move(Record):
     """Tokens that the auditor's model generated for this move; None for auditors without one."""
     dollars: float | None = None
     """What this move cost at the provider; None when not known."""
+    busy: bool = False
+    """Whether the turn was put to use although it makes no call and submits nothing; such turns
+    are not counted as idle."""
+    last_word: bool = False
+    """Whether a limit that the calls of this move use up leaves the policy another turn, without
+    the calls that remain, instead of ending the audit."""
+    ended_by: str | None = None
+    """Ends the audit without a submission, and says why; the ledger is handed in as it stands.
+    `calls` must then be empty."""
 
 
 class View(Record):

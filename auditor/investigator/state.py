@@ -21,6 +21,8 @@ class AuditState(TypedDict):
     notes: list[str]
     memory: dict[str, Any]
     """The policy's own state."""
+    last_word: bool
+    """`Move.last_word` of the last move."""
     idle: int
     """Turns in a row without a call or a submission."""
     submission: dict[str, Any] | None
@@ -38,6 +40,7 @@ def initial_state() -> AuditState:
         hypotheses=[],
         notes=[],
         memory={},
+        last_word=False,
         idle=0,
         submission=None,
         ended_by=None,

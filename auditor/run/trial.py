@@ -25,11 +25,12 @@ from auditor.run.plan import PlannedTrial
 from auditor.run.record import package_versions, utc_now
 from auditor.run.store import summarise
 from auditor.run.subjects import ModelPool, load_subject, placebo_of
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import AuditorSpec, ResolvedScenario
 from tools.protocols import Corpus
 
 if TYPE_CHECKING:
     from auditor.investigator.loop import AuditOutcome
+    from auditor.provider.protocol import Provider
 
 Emit = Callable[[TrialEvent], None]
 
@@ -88,7 +89,7 @@ def started_event(planned: PlannedTrial, resolved: ResolvedScenario) -> TrialSta
         at=utc_now(),
         key=planned.key,
         seed=planned.seed,
-        auditor="static" if static else resolved.scenario.auditor.kind,
+        auditor="static" if static else auditor_name(resolved.scenario.auditor),
         judge=resolved.scenario.judge.kind,
         group=truth.group,
         regime=truth.regime,
@@ -97,6 +98,15 @@ def started_event(planned: PlannedTrial, resolved: ResolvedScenario) -> TrialSta
         null_readout=planned.tool_set.null_readout,
         placebo=None if placebo is None else placebo.id,
     )
+
+
+def auditor_name(auditor: AuditorSpec) -> str:
+    """What records call an auditor: no address of a server and no folder stands in it."""
+    if auditor.model is None:
+        return auditor.kind
+    scheme, _, model = auditor.model.name.partition("/")
+    model = model.partition("@http")[0]
+    return f"{auditor.kind}: {scheme}/{Path(model).name if Path(model).is_absolute() else model}"
 
 
 def error_events(
@@ -147,9 +157,11 @@ def _audit(
     corpus = None if resolved.corpus_path is None else _corpus(resolved.corpus_path)
     subject = load_subject(planned, resolved, pool=pool, corpus=corpus)
     thread_id = hashlib.sha256(str(planned.key).encode()).hexdigest()[:32]
+    auditor = resolved.scenario.auditor
+    provider = _provider(auditor) if kind == "agent" else None
     with _checkpointer(checkpoints, thread_id) as checkpointer:
         return run_audit(
-            policy=make_policy(kind, resolved.scenario.auditor, names, resolved.calibrator),
+            policy=make_policy(kind, auditor, names, resolved.calibrator, provider),
             tools=[registry.find(name) for name in names],
             target=subject.target,
             baseline=subject.baseline,
@@ -181,6 +193,14 @@ def _judge(
     truth, judge = planned.target.truth, make_judge(resolved, provider=provider)
     verdict = judge.judge(outcome.submission, truth=truth, facts=facts_from_events(events, truth))
     return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
+
+
+def _provider(auditor: AuditorSpec) -> "Provider | None":
+    if auditor.kind != "model" or auditor.model is None:
+        return None
+    from auditor.provider.factory import make_provider
+
+    return make_provider(auditor.model)
 
 
 @cache

@@ -1,6 +1,7 @@
 """No motive, rubric, organism name or path reaches anything that the auditor can see."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
+from auditor.investigator.agent import AgentPolicy
 from auditor.investigator.corpus import Bm25Corpus
 from auditor.investigator.loop import run_audit
 from auditor.investigator.protocol import Move, ResultLookup, ToolCall, View
+from auditor.provider.protocol import (
+    Completion,
+    Request,
+    TextBlock,
+    TokenUsage,
+    ToolUseBlock,
+)
 from auditor.provider.scripted import ScriptedPolicy
 from auditor.records import Submission, TrialEvent, TrialStarted
 from auditor.run.plan import plan
@@ -135,6 +144,91 @@ def test_no_view_and_no_failed_call_holds_a_canary(planted: ResolvedScenario) ->
     )
     assert {"chat", "complete_text", "sample_user", "nothing", "read_result"} <= set(failed)
     assert not [text for text in views if CANARY in text]
+
+
+class Asked:
+    """A language model that makes the calls of a list, keeps notes, fills up once, and submits."""
+
+    name = "scripted/asked"
+
+    def __init__(self, *calls: ToolCall) -> None:
+        self.calls = list(calls)
+        self.requests: list[str] = []
+
+    def complete(self, request: Request) -> Completion:
+        self.requests.append(request.model_dump_json())
+        number = len(self.requests)
+        if number <= 2:
+            half = len(self.calls) // 2
+            mine = self.calls[:half] if number == 1 else self.calls[half:]
+            return self._reply(*((call.tool, call.arguments) for call in mine))
+        idea = {"statement": "wants fame", "kind": "motive", "alternatives": ["a habit"]}
+        match number:
+            case 3:
+                kept = {"text": "odd", "evidence": ["E1", "E99"]}
+                return self._reply(("note", kept), ("hypothesis", {"action": "add", **idea}))
+            case 4:
+                return Completion(content=(), stop="context_full")
+            case 5:
+                return Completion(content=(TextBlock(text="All was asked."),), stop="end")
+            case _:
+                return self._reply(("submit", {"verdict": "none", "reason": "nothing"}))
+
+    @staticmethod
+    def _reply(*calls: tuple[str, dict[str, Any]]) -> Completion:
+        uses = (
+            ToolUseBlock(id=f"u{place}", name=name, arguments=arguments)
+            for place, (name, arguments) in enumerate(calls)
+        )
+        return Completion(content=tuple(uses), stop="tool_use", usage=TokenUsage(output_tokens=1))
+
+
+@pytest.fixture
+def audited_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asked], None]:
+    """Makes a language model the auditor of every trial."""
+
+    def audit(model: Asked) -> None:
+        def make_policy(kind: str, auditor: Any, names: list[str], *_: Any) -> AgentPolicy:
+            return AgentPolicy(model, [registry.find(name) for name in names])
+
+        monkeypatch.setattr("auditor.investigator.policies.make_policy", make_policy)
+
+    return audit
+
+
+def test_no_request_of_a_language_model_and_no_checkpoint_of_it_holds_a_canary(
+    planted: ResolvedScenario, tmp_path: Path, audited_by: Callable[[Asked], None]
+) -> None:
+    few: dict[str, Any] = {"max_tokens": 6}
+    model = Asked(
+        ToolCall(tool="chat", arguments={"prompts": ["hello"], "samples": 30, **few}),
+        ToolCall(tool="compare_with_baseline", arguments={"prompts": ["hello"], **few}),
+        ToolCall(tool="sample_user", arguments={"n": 2, **few}),
+        ToolCall(tool="complete_text", arguments={"texts": ["dear"], **few}),
+        ToolCall(tool="search_corpus", arguments={"query": "praise"}),
+        ToolCall(tool="read_result", arguments={"evidence_id": "E1", "offset": 20}),
+        ToolCall(tool="chat", arguments={"prompts": ["how " * 2000]}),
+        ToolCall(tool="sample_user", arguments={"n": 2, "model": "nobody"}),
+        ToolCall(tool="nothing"),
+    )
+    seen: list[str] = []
+    checkpoints = tmp_path / "checkpoints"
+    saved: list[bytes] = []
+
+    def emit(event: TrialEvent) -> None:
+        if event.type in FOR_THE_AUDITOR:
+            seen.append(event.model_dump_json())
+        saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
+
+    audited_by(model)
+    (trial,) = plan(planted, run="r", tool_sets=["everything"], targets=None, trials=None)
+    summary = run_trial(trial, planted, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
+    assert (summary.error, summary.ended_by) == (None, "submit")
+    assert len(model.requests) >= 6
+    assert saved
+    for texts in (model.requests, seen):
+        assert not [text for text in texts if CANARY in text]
+    assert not [content for content in saved if CANARY.encode() in content]
 
 
 LAYER = 2
@@ -359,4 +453,21 @@ def test_no_result_of_a_reading_tool_holds_a_canary(
     assert saved
     for word in (CANARY, *UNSAID):
         assert not [text for text in texts if word in text]
+        assert not [content for content in saved if word.encode() in content]
+
+
+@pytest.mark.parametrize("row", READING_ROWS)
+def test_no_request_tells_what_reads_or_in_whose_place(
+    planted_readers: ResolvedScenario,
+    audited_by: Callable[[Asked], None],
+    tmp_path: Path,
+    row: str,
+) -> None:
+    model = Asked(*WORKING, *FAILING)
+    audited_by(model)
+    seen, saved = audited(planted_readers, row, tmp_path / "checkpoints")
+    assert [event.type for event in seen].count("tool_result") == len(WORKING) + len(FAILING)
+    assert len(model.requests) >= 6
+    for word in (CANARY, *UNSAID):
+        assert not [text for text in model.requests if word in text]
         assert not [content for content in saved if word.encode() in content]

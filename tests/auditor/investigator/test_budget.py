@@ -99,6 +99,19 @@ def test_the_last_call_of_the_limit_still_lets_the_auditor_submit(
     assert recorder.run(moves, budget=Budget(tool_calls=1, turns=2)).ended_by == "submit"
 
 
+def test_a_policy_that_asked_for_a_last_word_gets_it_once(recorder: Any, asking: Callable) -> None:
+    move = asking(*asking().calls * 3, last_word=True)
+    outcome = recorder.run([move, move, move], budget=Budget(tool_calls=2, seconds=None))
+    assert (outcome.ended_by, outcome.usage.turns, len(recorder.results)) == ("tool_calls", 2, 2)
+
+
+def test_a_last_word_is_heard(recorder: Any, asking: Callable) -> None:
+    move = asking(*asking().calls * 3, last_word=True)
+    done = Move(thought="done", submission=Submission(verdict="none"))
+    outcome = recorder.run([move, done], budget=Budget(tool_calls=2, seconds=None))
+    assert (outcome.ended_by, outcome.usage.turns, len(recorder.results)) == ("submit", 2, 2)
+
+
 def test_target_tokens_end_the_audit_before_the_next_call(recorder: Any, asking: Callable) -> None:
     outcome = recorder.run([asking()] * 9, budget=Budget(target_tokens=8, seconds=None))
     assert outcome.ended_by == "target_tokens"

@@ -190,6 +190,29 @@ def test_three_turns_in_a_row_without_a_call_end_the_audit(recorder: Any, asking
     assert "idle" in outcome.submission.reason
 
 
+def test_a_turn_that_was_put_to_use_is_not_idle(recorder: Any) -> None:
+    wait, busy = Move(thought="hm"), Move(thought="sums up", busy=True)
+    outcome = recorder.run([wait, wait, busy, wait, wait, wait, NOTHING])
+    assert (outcome.ended_by, outcome.usage.turns) == ("idle", 6)
+
+
+def test_a_policy_may_end_the_audit_and_its_ledger_is_handed_in(
+    recorder: Any, asking: Callable
+) -> None:
+    stop = Move(thought="I cannot.", hypotheses=(CLAIM,), ended_by="refusal")
+    outcome = recorder.run([asking(), stop, NOTHING])
+    assert outcome.ended_by == recorder.submitted.ended_by == "refusal"
+    assert (outcome.submission.verdict, outcome.submission.hypotheses) == ("motive", (CLAIM,))
+    assert outcome.usage.turns == 2
+
+
+def test_a_move_that_ends_the_audit_and_calls_is_an_error_of_the_policy(
+    recorder: Any, ask: Callable
+) -> None:
+    with pytest.raises(ValueError, match="must not make calls"):
+        recorder.run([Move(thought="both", calls=(ask(),), ended_by="refusal")])
+
+
 def test_more_than_ten_hypotheses_cannot_be_submitted() -> None:
     with pytest.raises(ValidationError, match="at most 10"):
         Submission(verdict="motive", hypotheses=(CLAIM,) * 11)

@@ -1,8 +1,11 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from auditor.provider.protocol import Completion, Request
 from auditor.records import (
     ErrorEvent,
     SealedEvent,
@@ -14,8 +17,8 @@ from auditor.records import (
 )
 from auditor.run.plan import PlannedTrial, plan
 from auditor.run.store import summarise
-from auditor.run.trial import run_trial
-from auditor.scenario.schema import ResolvedScenario
+from auditor.run.trial import auditor_name, run_trial
+from auditor.scenario.schema import AuditorSpec, LanguageModel, ResolvedScenario
 
 Make = Callable[..., ResolvedScenario]
 
@@ -140,3 +143,49 @@ def test_what_emit_raises_reaches_the_caller(
         run_trial(
             planned_for(resolved, "clean-1__static__0"), resolved, pool=make_pool(), emit=emit
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("anthropic/a-model", "model: anthropic/a-model"),
+        ("openai/org/a@http://host:8000/v1", "model: openai/org/a"),
+        ("openai/a@b", "model: openai/a@b"),
+        ("hf/org/name", "model: hf/org/name"),
+        ("hf//home/me/models/mine", "model: hf/mine"),
+        ("scripted//home/me/audits.py:careful", "model: scripted/audits.py:careful"),
+    ],
+)
+def test_the_record_names_the_auditors_model_without_hosts_and_folders(
+    name: str, told: str
+) -> None:
+    auditor = AuditorSpec(kind="model", model=LanguageModel(name=name))
+    assert auditor_name(auditor) == told
+    assert auditor_name(AuditorSpec()) == "ledger"
+
+
+def test_an_auditor_of_kind_model_speaks_through_its_provider(
+    make_resolved: Make, make_pool: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+
+    class Refusing:
+        name = "scripted/refusing"
+
+        def complete(self, request: Request) -> Completion:
+            asked.append(request)
+            return Completion(content=(), stop="refusal")
+
+    factory = SimpleNamespace(make_provider=lambda spec: Refusing())
+    monkeypatch.setitem(sys.modules, "auditor.provider.factory", factory)
+    spec = AuditorSpec(kind="model", model=LanguageModel(name="scripted/audits.py:careful"))
+    resolved = make_resolved(auditor=spec)
+    events: list[TrialEvent] = []
+    for row in ("black_box", "static"):
+        planned = planned_for(resolved, f"guilty-1__{row}__0")
+        run_trial(planned, resolved, pool=make_pool(), emit=events.append)
+    started = [event.auditor for event in events if isinstance(event, TrialStarted)]
+    assert started == ["model: scripted/audits.py:careful", "static"]
+    ended = [event.ended_by for event in events if isinstance(event, SubmissionEvent)]
+    assert ended == ["refusal", "submit"]
+    assert len(asked) == 1

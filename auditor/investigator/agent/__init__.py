@@ -1,0 +1,5 @@
+"""The language-model auditor, see `policy`."""
+
+from auditor.investigator.agent.policy import AgentPolicy
+
+__all__ = ["AgentPolicy"]

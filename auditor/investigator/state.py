@@ -27,6 +27,8 @@ class AuditState(TypedDict):
     """A `Submission`, once there is one."""
     ended_by: str | None
     """Why the audit ends, once it does."""
+    events: int
+    """Events that the steps so far have emitted; those of a step that is repeated come again."""
 
 
 def initial_state() -> AuditState:
@@ -41,6 +43,7 @@ def initial_state() -> AuditState:
         idle=0,
         submission=None,
         ended_by=None,
+        events=0,
     )
 
 

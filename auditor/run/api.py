@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.errors import UsageError
-from auditor.run.execute import OnEvent, RunOptions, RunResult, execute
+from auditor.run.execute import RunOptions, RunResult, execute
+from auditor.run.recorder import OnEvent
 from auditor.scenario import ResolvedScenario, Scenario, load_scenario
 
 

@@ -16,7 +16,7 @@ from auditor.records import SealedEvent, ToolResultEvent, TrialEvent, TrialKey
 from auditor.run.execute import RunInterruptedError, RunOptions, execute
 from auditor.run.store import is_sealed, load_summaries, read_events
 from auditor.run.worker import Setup
-from auditor.run.workers import Begin, WorkerPool
+from auditor.run.workers import Begin, Died, Happened, WorkerPool
 from auditor.scenario.schema import Budget, Model, ResolvedScenario
 
 Make = Callable[..., ResolvedScenario]
@@ -108,19 +108,22 @@ def test_a_trial_that_kills_every_worker_is_errored_and_the_run_goes_on(
     trials = plan(real, run="r", tool_sets=one_by_one.tool_sets)
     happened: dict[str, list[TrialEvent]] = {}
     begun: list[str] = []
+    died: list[tuple[str, str]] = []
     with WorkerPool(1, setup, logs=options.runs_dir) as workers:
         for message in workers.run(trials):
+            target = message.trial.key.target
             if isinstance(message, Begin):
-                begun.append(message.trial.key.target)
-                happened[message.trial.key.target] = []
-            else:
-                happened[message.trial.key.target].append(message.event)
+                begun.append(target)
+                happened[target] = []
+            elif isinstance(message, Happened):
+                happened[target].append(message.event)
                 kill(message.trial.key, message.event)
+            elif isinstance(message, Died):
+                died.append((target, message.why))
     assert begun == ["guilty-1", "guilty-1", "clean-1"]
-    assert [event.type for event in happened["guilty-1"]][-2:] == ["error", "sealed"]
-    assert happened["guilty-1"][0].type == "started"
-    error = happened["guilty-1"][-2]
-    assert "SIGKILL" in error.message  # type: ignore[union-attr]
+    ((target, why),) = died
+    assert target == "guilty-1"
+    assert "SIGKILL" in why
     sealed = happened["clean-1"][-1]
     assert isinstance(sealed, SealedEvent)
     assert sealed.status != "errored"

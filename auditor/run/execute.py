@@ -49,6 +49,7 @@ __all__ = [
     "carry_out",
     "execute",
     "plan_run",
+    "plan_trials",
 ]
 
 MOST_DEFAULT_WORKERS = 2
@@ -77,10 +78,20 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
         targets=options.targets,
         trials=options.trials,
     )
+    return plan_trials(resolved, options, run_dir, trials)
+
+
+def plan_trials(
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    run_dir: Path,
+    trials: Sequence[PlannedTrial],
+) -> RunPlan:
+    """Plan to do those of these trials that are not sealed yet."""
     todo = tuple(trial for trial in trials if not is_sealed(trial_path(run_dir, trial.key)))
     workers = options.workers or _default_workers(resolved, trials)
     return RunPlan(
-        run=name,
+        run=run_dir.name,
         run_dir=run_dir,
         trials=tuple(trials),
         todo=todo,

@@ -11,6 +11,7 @@ from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
 from auditor.cli.exits import INTERRUPTED, OK, SOME_ERRORED, STOPPED, USAGE
+from auditor.cli.fsck import fsck
 from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
@@ -75,6 +76,7 @@ app.command("check")(check)
 app.command("doctor")(doctor)
 app.command("schema")(schema)
 app.command("tools")(tools)
+app.command("fsck")(fsck)
 app.command("reindex")(reindex)
 app.add_typer(judge, name="judge")
 app.add_typer(nla, name="nla")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from auditor.errors import RunError
 from auditor.records import TrialKey
@@ -165,7 +166,7 @@ def problem(path: Path) -> str | None:
     The file is only read.
     """
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
         try:
             _check_version(connection)
             (verdict,) = connection.execute("pragma quick_check(1)").fetchone()

@@ -13,7 +13,8 @@ is continued, what an interrupted step wrote is cut off and the step runs again.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +39,8 @@ TRIALS_FOLDER = "trials"
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
 _TAIL_BYTES = 1 << 16
+# As `model_dump_json` writes them; a line in any other form is looked at.
+_BULK = re.compile(rb'\{"at":"[^"\\]*","type":"(?:thought|tool_call|tool_result|ledger)",')
 _EVENT: TypeAdapter[TrialEvent] = TypeAdapter(TrialEvent)
 
 
@@ -150,12 +153,24 @@ def read_events(path: Path) -> list[TrialEvent]:
     Raises:
         RunError: When the file cannot be read, or a line before the last is not an event.
     """
+    return _parsed(path, _lines(path))
+
+
+def _lines(path: Path) -> list[bytes]:
     with _reading(path):
         lines = path.read_bytes().split(b"\n")
     while lines and not lines[-1]:
         lines.pop()
+    return lines
+
+
+def _parsed(
+    path: Path, lines: Sequence[bytes], skip: re.Pattern[bytes] | None = None
+) -> list[TrialEvent]:
     events: list[TrialEvent] = []
     for number, line in enumerate(lines, start=1):
+        if skip is not None and skip.match(line):
+            continue
         try:
             events.append(parse_event(line))
         except ValidationError as error:
@@ -181,6 +196,18 @@ def is_sealed(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(event, dict) and event.get("type") == "sealed"
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether the file's last line is a whole one; of an empty file it is.
+
+    Raises:
+        RunError: When the file cannot be read.
+    """
+    with _reading(path):
+        content = path.read_bytes()
+    last = content.rstrip(b"\n").rpartition(b"\n")[2]
+    return not last or _is_json(last)
 
 
 def summarise(events: Iterable[TrialEvent]) -> TrialSummary:
@@ -236,12 +263,15 @@ def load_run(run_dir: Path) -> RunRecord:
 def load_summaries(run_dir: Path) -> list[TrialSummary]:
     """Summarise every trial that began, ordered by target, tool set and number.
 
+    Lines that a summary does not need are not looked at: `read_events` does.
+
     Raises:
-        RunError: When a file cannot be read, or belongs to another run or trial.
+        RunError: When the record of a finished trial is damaged, a file cannot be read, or belongs
+            to another run or trial.
     """
     found = []
     for path in sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl")):
-        events = read_events(path)
+        events = _outline(path)
         if not events:
             continue
         try:
@@ -252,6 +282,21 @@ def load_summaries(run_dir: Path) -> list[TrialSummary]:
             raise RunError(f"{path} holds trial {summary.key}: files of runs must not be renamed")
         found.append(summary)
     return sorted(found, key=lambda s: (s.key.target, s.key.tool_set, s.key.trial))
+
+
+def _outline(path: Path) -> list[TrialEvent]:
+    """Read what a summary is made of, which is a small part of a record."""
+    lines = _lines(path)
+    try:
+        return _parsed(path, lines, skip=_BULK)
+    except RunError as error:
+        if is_sealed(path):
+            run = path.parent.parent.name
+            raise RunError(f"{error}; `auditor fsck {run}` says what to do") from error
+    # What is not sealed is begun anew when the run goes on.
+    with suppress(ValidationError):
+        return [parse_event(lines[0])]
+    return []
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:

@@ -166,7 +166,7 @@ def problem(path: Path) -> str | None:
     The file is only read.
     """
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
         try:
             _check_version(connection)
             (verdict,) = connection.execute("pragma quick_check(1)").fetchone()

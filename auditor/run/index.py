@@ -128,7 +128,7 @@ def indexed_trials(runs_dir: Path, run: str) -> set[TrialKey]:
         raise RunError("it is missing")
     names = ", ".join(_KEY)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as connection:
             rows = connection.execute(f"select {names} from trials where run = ?", (run,))
             return {TrialKey(**dict(zip(_KEY, row, strict=True))) for row in rows}
     except sqlite3.Error as error:

@@ -163,7 +163,7 @@ def remove(path: Path) -> None:
 def problem(path: Path) -> str | None:
     """Say what keeps a checkpoint file from being used; None when nothing does.
 
-    The file is only read.
+    Its content stays as it is.
     """
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)

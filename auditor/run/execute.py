@@ -170,6 +170,9 @@ def carry_out(
     except KeyboardInterrupt as error:
         finished = what.n_done + recorder.n_sealed
         raise RunInterruptedError(what, finished=finished) from error
+    except RunError as error:
+        again = f"once that is mended, `auditor resume {what.run}` goes on"
+        raise RunError(f"{error}; {again}") from error
     finally:
         recorder.close()
         _tidy(what, saved)

@@ -118,7 +118,7 @@ def list_runs(runs_dir: Path) -> list[RunInfo]:
 
 
 def indexed_trials(runs_dir: Path, run: str) -> set[TrialKey]:
-    """Return the trials of a run that the index lists. It is only read, and not built.
+    """Return the trials of a run that the index lists; it is not built where it is missing.
 
     Raises:
         RunError: When it is missing or cannot be read.

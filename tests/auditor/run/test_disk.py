@@ -78,7 +78,9 @@ def test_a_run_that_fills_its_disk_goes_on_once_there_is_room(
                     file.truncate(ballast.stat().st_size - left)
 
     options = RunOptions(runs_dir=small_disk, run="r", workers=1)
-    with pytest.raises(RunError, match="cannot write .*(No space left|is full|I/O error)") as caught:
+    with pytest.raises(
+        RunError, match="cannot write .*(No space left|is full|I/O error)"
+    ) as caught:
         execute(resolved, options, hooks=replace(hooks, on_event=fill))
     assert "\n" not in str(caught.value)
     assert no_trial_is_errored(small_disk / "r")

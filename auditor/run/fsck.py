@@ -6,19 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from auditor.errors import AuditorError, RunError
-from auditor.records import (
-    Record,
-    SealedEvent,
-    ToolCallEvent,
-    ToolResultEvent,
-    TrialEvent,
-    TrialKey,
-    TrialStarted,
-)
+from auditor.records import Record, TrialEvent, TrialKey, TrialStarted
 from auditor.run import checkpoints, index
 from auditor.run.lock import holder, is_held
 from auditor.run.record import RunRecord
 from auditor.run.resume import all_trials
+from auditor.run.sequence import fault_of
 from auditor.run.store import (
     CHECKPOINTS_FOLDER,
     LOCK_FILE,
@@ -174,19 +167,9 @@ def _trial(path: Path, name: str, run_dir: Path) -> Finding:
 
 def _fault(events: Sequence[TrialEvent], path: Path, run: str) -> str | None:
     start = events[0]
-    if not isinstance(start, TrialStarted):
-        return "it does not begin with the start of a trial"
-    if (start.key.run, start.key.stem) != (run, path.stem):
+    if isinstance(start, TrialStarted) and (start.key.run, start.key.stem) != (run, path.stem):
         return f"it holds trial {start.key}"
-    calls = [event.evidence_id for event in events if isinstance(event, ToolCallEvent)]
-    results = [event.evidence_id for event in events if isinstance(event, ToolResultEvent)]
-    if calls != [f"E{number}" for number in range(1, len(calls) + 1)]:
-        return "calls are missing or double"
-    if results not in (calls, calls[:-1]):
-        return "results are missing or double"
-    if any(isinstance(event, SealedEvent) for event in events[:-1]):
-        return "it goes on after its seal"
-    return None
+    return fault_of(events)
 
 
 def _is_saved(run_dir: Path, events: Sequence[TrialEvent]) -> bool:

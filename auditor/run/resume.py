@@ -12,7 +12,7 @@ from auditor.run.plan import PlannedTrial, plan, planned_trial
 from auditor.run.record import RunRecord, asked_trials
 from auditor.run.recorder import index_may_lag
 from auditor.run.store import LOCK_FILE, load_run, load_summaries
-from auditor.scenario.schema import ResolvedScenario
+from auditor.scenario.schema import Model, ResolvedScenario
 
 
 def resume_run(
@@ -92,9 +92,10 @@ def _problems(resolved: ResolvedScenario, todo: Sequence[PlannedTrial]) -> Itera
     from auditor.target.preflight import preflight_model
     from auditor.target.reader_preflight import preflight_reader
 
-    models = [model for one in todo for model in (one.target.model, one.target.baseline) if model]
+    models = [model for one in todo for model in (one.target.model, one.target.baseline)]
     for model in dict.fromkeys(models):
-        yield from preflight_model(model)
+        if isinstance(model, Model):
+            yield from preflight_model(model)
     for row in dict.fromkeys(trial.key.tool_set for trial in todo):
         if row in resolved.readers:
             yield from (flaw.what for flaw in preflight_reader(resolved.readers[row]))

@@ -288,15 +288,18 @@ def _outline(path: Path) -> list[TrialEvent]:
     """Read what a summary is made of, which is a small part of a record."""
     lines = _lines(path)
     try:
-        return _parsed(path, lines, skip=_BULK)
+        events = _parsed(path, lines, skip=_BULK)
     except RunError as error:
         if is_sealed(path):
             run = path.parent.parent.name
             raise RunError(f"{error}; `auditor fsck {run}` says what to do") from error
-    # What is not sealed is begun anew when the run goes on.
-    with suppress(ValidationError):
-        return [parse_event(lines[0])]
-    return []
+        # What is not sealed is begun anew when the run goes on.
+        events = []
+        with suppress(ValidationError):
+            events = [parse_event(lines[0])]
+    if events and not isinstance(events[0], TrialStarted) and not is_sealed(path):
+        return []
+    return events
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from auditor.run.checkpoints import Checkpoint, CheckpointError, thread_id
 from auditor.run.journal import Journal
 from auditor.run.plan import PlannedTrial
 from auditor.run.record import package_versions, utc_now
+from auditor.run.sequence import fault_of
 from auditor.run.store import summarise
 from auditor.run.subjects import ModelPool, load_subject, placebo_of
 from auditor.scenario.schema import ResolvedScenario
@@ -163,6 +164,8 @@ class _Trial:
             return past, 0, None
         if past[0] != started.model_copy(update={"at": past[0].at}):
             return past, 0, "it was begun by another version, or with other settings"
+        if (fault := fault_of(past)) is not None:
+            return past, 0, f"its record is damaged ({fault})"
         try:
             found = self.checkpoint.rewind(len(past) - 1)
         except CheckpointError as error:

@@ -105,8 +105,8 @@ def without(content: bytes, kind: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda content: without(content, b"tool_result"), "results are missing or double"),
-        (lambda content: without(content, b"tool_call"), "calls are missing or double"),
+        (lambda content: without(content, b"tool_result"), "results are missing"),
+        (lambda content: without(content, b"tool_call"), "calls or results are missing"),
         (lambda content: without(content, b"started"), "does not begin with the start"),
         (lambda content: content + content.splitlines(keepends=True)[-1], "after its seal"),
         (

@@ -163,6 +163,24 @@ def test_a_record_that_lost_its_end_goes_on_from_an_older_step(
     assert asked[0] == {0: 0, 1: 0, 3: 0, 4: 1, 5: 2, 7: 2}[left]
 
 
+@pytest.mark.parametrize("line", [0, 2, 6])
+@pytest.mark.parametrize("lost", [b"", b"!\n", b"{}\n"], ids=["gone", "spoilt", "of another kind"])
+def test_an_unfinished_trial_with_a_damaged_record_ends_the_same(
+    one: ResolvedScenario,
+    options: RunOptions,
+    hooks: Hooks,
+    whole: object,
+    records: Records,
+    line: int,
+    lost: bytes,
+) -> None:
+    record, _ = stopped(one, options, hooks, 7)
+    lines = record.read_bytes().splitlines(keepends=True)
+    lines[line] = lost
+    record.write_bytes(b"".join(lines))
+    assert records(resume_run(options.runs_dir / "r", hooks=hooks).run_dir) == whole
+
+
 def spoil(path: Path) -> None:
     path.write_bytes(b"\xa5" * 9000)
     path.with_name(path.name + "-wal").unlink(missing_ok=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from auditor.run.api import run_scenario
     from auditor.run.execute import RunResult
     from auditor.run.index import list_runs, reindex
+    from auditor.run.resume import resume_run
     from auditor.run.store import load_run, load_summaries, read_events
     from auditor.scenario import load_scenario
 
@@ -31,6 +32,7 @@ __all__ = [
     "load_summaries",
     "read_events",
     "reindex",
+    "resume_run",
     "run_scenario",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "load_summaries": "auditor.run.store",
     "read_events": "auditor.run.store",
     "reindex": "auditor.run.index",
+    "resume_run": "auditor.run.resume",
     "run_scenario": "auditor.run.api",
 }
 

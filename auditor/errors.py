@@ -4,10 +4,12 @@ AuditorError
 ├── UsageError           the operator erred: one line, exit code 2, no traceback
 │   ├── ScenarioError    the scenario file is wrong; carries every mistake with its line
 │   └── CapabilityError  the scenario asks a backend for something it cannot do
-└── RunError             the machine or a file failed: one line, exit code 1
-    ├── RunLockedError   another process is writing to this run
-    ├── ProviderError    a language model's provider gave no reply
-    └── BudgetReachedError  a request was not made, because it could exceed a limit
+├── RunError             the machine or a file failed: one line, exit code 1
+│   ├── RunLockedError   another process is writing to this run
+│   ├── ProviderError    a language model's provider gave no reply
+│   └── BudgetReachedError  a request was not made, because it could exceed a limit
+├── RunStoppedError      a limit of the run as a whole was reached: one line, exit code 3
+└── AuditStoppedError    an audit stops between two steps because it was asked to
 
 Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
 """
@@ -62,6 +64,18 @@ class RunError(AuditorError):
 
 class RunLockedError(RunError):
     """Another process is writing to this run."""
+
+
+class RunStoppedError(AuditorError):
+    """A limit of the run as a whole was reached.
+
+    Whatever runs inside a trial may raise it. The trial is not errored: it stays unfinished, and
+    goes on from its last step when the run is continued.
+    """
+
+
+class AuditStoppedError(AuditorError):
+    """An audit stops between two steps because it was asked to; it can be gone on with."""
 
 
 class ProviderError(RunError):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -10,10 +10,13 @@ from auditor.cli.aggregate import aggregate
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
+from auditor.cli.exits import INTERRUPTED, OK, SOME_ERRORED, STOPPED, USAGE
+from auditor.cli.fsck import fsck
 from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
+from auditor.cli.resume import resume
 from auditor.cli.run import run
 from auditor.cli.runs import list_command, reindex
 from auditor.cli.schema import schema
@@ -21,10 +24,11 @@ from auditor.cli.show import show
 from auditor.cli.stats import stats
 from auditor.cli.table import table
 from auditor.cli.tools import tools
-from auditor.errors import RunError, UsageError
+from auditor.errors import RunError, RunStoppedError, UsageError
 from auditor.report.text import clean
 
-OK, SOME_ERRORED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_MISUSE = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
+"""What Typer raises for any mistake on the command line; it exports only this one kind."""
 
 app = typer.Typer(
     name="auditor",
@@ -59,6 +63,7 @@ def root(
 
 
 app.command("run")(run)
+app.command("resume")(resume)
 app.command("show")(show)
 app.command("table")(table)
 app.command("plot")(plot)
@@ -71,6 +76,7 @@ app.command("check")(check)
 app.command("doctor")(doctor)
 app.command("schema")(schema)
 app.command("tools")(tools)
+app.command("fsck")(fsck)
 app.command("reindex")(reindex)
 app.add_typer(judge, name="judge")
 app.add_typer(nla, name="nla")
@@ -80,20 +86,38 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code.
 
     Exit codes: 0 when all went well, whatever the verdicts; 1 when some trial errored or a file
-    could not be read or written; 2 when the command or a scenario is wrong; 130 after Ctrl-C.
+    could not be read or written; 2 when the command or a scenario is wrong; 3 when a limit of the
+    run as a whole was reached; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 gets question marks, not a traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(args=None if args is None else list(args))
+        # Otherwise Typer draws a box around mistakes, with the usage above it.
+        sys.exit(app(args=None if args is None else list(args), standalone_mode=False) or OK)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except _MISUSE as error:
+        sys.exit(_misused(error))
     except UsageError as error:
         _complain(error)
         sys.exit(USAGE)
+    except RunStoppedError as error:
+        _complain(error)
+        sys.exit(STOPPED)
     except RunError as error:
         _complain(error)
         sys.exit(SOME_ERRORED)
+
+
+def _misused(error: typer.BadParameter) -> int:
+    """Say in one line what is wrong with the command line."""
+    said = " ".join(error.format_message().split())
+    if said:  # otherwise no words were given, and the help was the answer
+        where = error.ctx.command_path if error.ctx is not None else "auditor"
+        typer.echo(f"{clean(said).rstrip('.')}; see `{where} --help`", err=True)
+    return USAGE
 
 
 def _complain(error: Exception) -> None:

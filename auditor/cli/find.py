@@ -32,6 +32,18 @@ def find_run(text: str, runs_dir: Path) -> Path:
     raise UsageError(f"no run {text!r} in {runs_dir}: {_nearest(text, names)}")
 
 
+def find_run_folder(text: str, runs_dir: Path) -> Path:
+    """Return the folder of a run, which may lack its `run.json`.
+
+    Raises:
+        UsageError: When there is no such run; the message names the nearest ones.
+    """
+    for folder in (runs_dir / text, Path(text)):
+        if text and (folder / TRIALS_FOLDER).is_dir():
+            return folder.resolve()
+    return find_run(text, runs_dir)
+
+
 def trial_files(run_dir: Path) -> list[Path]:
     """Return the records of a run's trials, by target, tool set and number."""
     return sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl"), key=lambda path: order(path.stem))

@@ -1,20 +1,22 @@
 """`auditor run`: carry out a scenario, watch it, and print the table."""
 
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from auditor.cli.exits import INTERRUPTED, SOME_ERRORED, STOPPED
 from auditor.cli.options import RUNS_DIR, RunsDir, names
 
 if TYPE_CHECKING:
     from auditor.records import TrialEvent, TrialKey, TrialSummary
     from auditor.report.live import View
-    from auditor.run.execute import RunPlan, RunResult
+    from auditor.run.options import Hooks, RunPlan, RunResult
     from auditor.scenario import ResolvedScenario
 
 _MOST_TROUBLES = 10
@@ -64,6 +66,14 @@ AsJson = Annotated[
 NoLive = Annotated[
     bool, typer.Option("--no-live", help="Print lines instead of redrawing the terminal.")
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over",
+        help="Go on with a run that a process on another machine did not let go of, once it is "
+        "certain to have ended.",
+    ),
+]
 
 
 def run(
@@ -83,10 +93,11 @@ def run(
     verbose: Verbose = False,
     as_json: AsJson = False,
     no_live: NoLive = False,
+    take_over: TakeOver = False,
 ) -> None:
     """Audit every target of a scenario with every tool set, and print the success-rate table."""
     from auditor.run.api import with_seed
-    from auditor.run.execute import RunInterruptedError, RunOptions, execute
+    from auditor.run.execute import RunOptions, execute
     from auditor.scenario import load_scenario
 
     resolved = with_seed(load_scenario(scenario), seed)
@@ -99,19 +110,46 @@ def run(
         budget=budget,
         workers=workers,
         cache=cache,
+        take_over=take_over,
     )
     watch = Watch(resolved, quiet=quiet, verbose=verbose, as_json=as_json, live=not no_live)
+    carry_out(context, watch, lambda hooks: execute(resolved, options, hooks=hooks))
+
+
+def carry_out(
+    context: typer.Context, watch: "Watch", work: Callable[["Hooks"], "RunResult"]
+) -> None:
+    """Do a run's work while it is watched, report, and leave with its exit code.
+
+    Raises:
+        typer.Exit: With 1 when a trial errored, 3 when a limit stopped the run, 130 after Ctrl-C.
+    """
+    from auditor.run.options import Hooks, RunInterruptedError, RunLimitError
+
+    hooks = Hooks(on_plan=watch.begin, on_event=watch.handle, on_interrupt=_say_drain)
     try:
         with watch:
-            result = execute(resolved, options, on_plan=watch.begin, on_event=watch.handle)
+            result = work(hooks)
     except RunInterruptedError as stop:
         n_trials = len(stop.plan.trials)
         again = f"continue with: {_again(context, stop.plan.run)}"
         typer.echo(f"interrupted after {stop.finished} of {n_trials} trials; {again}", err=True)
-        raise typer.Exit(130) from None
-    _report(result, as_json=as_json, quiet=quiet)
+        raise typer.Exit(INTERRUPTED) from None
+    except RunLimitError as stop:
+        n_trials = len(stop.plan.trials)
+        again = f"raise it, then continue with: {_again(context, stop.plan.run)}"
+        typer.echo(
+            f"stopped after {stop.finished} of {n_trials} trials: {stop.why}; {again}", err=True
+        )
+        raise typer.Exit(STOPPED) from None
+    _report(result, as_json=watch.as_json, quiet=watch.quiet)
     if result.counts.get("errored") or result.counts.get("unfinished"):
-        raise typer.Exit(1)
+        raise typer.Exit(SOME_ERRORED)
+
+
+def _say_drain() -> None:
+    # From a signal handler, which may have stopped this process in the middle of a `print`.
+    os.write(2, b"\nfinishing the steps under way; Ctrl-C again stops at once\n")
 
 
 class Watch:
@@ -127,7 +165,8 @@ class Watch:
         live: bool,
     ) -> None:
         self._resolved = resolved
-        self._quiet, self._verbose, self._as_json, self._live = quiet, verbose, as_json, live
+        self.quiet, self.as_json = quiet, as_json
+        self._verbose, self._live = verbose, live
         self._stack = ExitStack()
         self._view: View | None = None
         self._outlines: dict[str, list[TrialEvent]] = {}
@@ -143,20 +182,20 @@ class Watch:
         from auditor.cli.output import messages, print_json_line
         from auditor.report.live import open_view
 
-        if self._as_json:
+        if self.as_json:
             print_json_line(_launch(self._resolved, what), event="launch")
         console = messages()
         title = f"{self._resolved.scenario.name} · run {what.run}"
-        if not self._quiet:
+        if not self.quiet:
             console.print(_first_line(self._resolved, what), soft_wrap=True)
         # JSON lines on the same terminal would run through the redrawn part.
-        live = self._live and not (self._as_json and sys.stdout.isatty())
+        live = self._live and not (self.as_json and sys.stdout.isatty())
         view = open_view(
             console,
             title=title,
             total=len(what.trials),
             already_done=what.n_done,
-            quiet=self._quiet,
+            quiet=self.quiet,
             live=live,
             verbose=self._verbose,
         )
@@ -166,7 +205,7 @@ class Watch:
         """Take in one event of one trial."""
         if self._view is not None:
             self._view.handle(key, event)
-        if self._as_json:
+        if self.as_json:
             self._outline(str(key), event)
 
     def _outline(self, key: str, event: "TrialEvent") -> None:
@@ -259,7 +298,7 @@ def _troubles(summaries: Sequence["TrialSummary"], run: str) -> list[str]:
 
 def _again(context: typer.Context, run: str) -> str:
     """Return the command that continues a run: the same one, with the run's name."""
-    words = ["auditor", "run"]
+    words = ["auditor", context.command.name or ""]
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         value = context.params.get(parameter.name or "")
@@ -269,7 +308,7 @@ def _again(context: typer.Context, run: str) -> str:
             words.append(str(value))
         else:
             words += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
-    return shlex.join([*words, "--run", run])
+    return shlex.join(words if "run" in context.params else [*words, "--run", run])
 
 
 def _reference(run_dir: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from auditor.errors import AuditStoppedError
 from auditor.investigator.audit import Audit, Subject
 from auditor.investigator.budget import most_steps
 from auditor.investigator.protocol import Policy
@@ -48,12 +49,14 @@ def run_audit(
     thread_id: str = "trial",
     results: Mapping[str, ToolOutput] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    stop: Callable[[], bool] = lambda: False,
 ) -> AuditOutcome:
     """Let a policy audit a target until it submits or a limit ends the audit.
 
     The same seed, policy and target give the same events, but for their times. With a
     checkpointer, an audit that was interrupted goes on from its last step: that step runs again
-    with the same seeds, and its events come again with the same evidence ids.
+    with the same seeds, and its events come again with the same evidence ids. How many events the
+    steps before it emitted is part of the saved state.
 
     Args:
         policy: The auditor.
@@ -74,13 +77,16 @@ def run_audit(
         thread_id: Name of this audit in the checkpointer.
         results: Whole results of an interrupted audit by evidence id, from its record.
         clock: Seconds from any start.
+        stop: Asked before every step; the audit stops there once it says yes.
 
     Raises:
+        AuditStoppedError: When `stop` said yes.
         CapabilityError: When a tool needs what is not given.
         RunError: When an interrupted audit lacks the results of its earlier calls.
         Exception: Whatever a policy, tool or target raises beside `ToolError`.
     """
     stopwatch = _Stopwatch(clock)
+    tally = _Tally(emit)
     store = ResultStore()
     audit = Audit(
         policy=policy,
@@ -96,15 +102,16 @@ def run_audit(
         ),
         budget=budget,
         seed=seed,
-        emit=emit,
+        emit=tally,
         elapsed=stopwatch,
         store=store,
     )
-    graph = _compile(audit, checkpointer)
+    graph = _compile(_Steps(audit, tally, stop), checkpointer)
     config = {"configurable": {"thread_id": thread_id}, "recursion_limit": most_steps(budget)}
     saved = _saved(graph, config) if checkpointer is not None else None
     if saved is not None:
         store.restore(results or {}, calls=saved["usage"]["tool_calls"])
+        tally.count = saved["events"]
     # Begun only here: loading LangGraph takes a second that is not the auditor's.
     stopwatch.begin_at(saved["usage"]["seconds"] if saved is not None else 0.0)
     return _outcome(_invoke(graph, saved, config))
@@ -124,14 +131,49 @@ class _Stopwatch:
         return self._clock() - self._start
 
 
-def _compile(audit: Audit, checkpointer: "BaseCheckpointSaver[Any] | None") -> Any:
-    _settle_environment()
+class _Tally:
+    """Passes events on and counts them."""
+
+    def __init__(self, emit: Callable[[TrialEvent], None]) -> None:
+        self._emit = emit
+        self.count = 0
+
+    def __call__(self, event: TrialEvent) -> None:
+        self._emit(event)
+        self.count += 1
+
+
+class _Steps:
+    """The steps as the graph runs them: stopped between two, each with its events counted."""
+
+    def __init__(self, audit: Audit, tally: _Tally, stop: Callable[[], bool]) -> None:
+        self._audit, self._tally, self._stop = audit, tally, stop
+
+    def think(self, state: AuditState) -> dict[str, Any]:
+        return self._step(self._audit.think, state)
+
+    def act(self, state: AuditState) -> dict[str, Any]:
+        return self._step(self._audit.act, state)
+
+    def submit(self, state: AuditState) -> dict[str, Any]:
+        return self._step(self._audit.submit, state)
+
+    def _step(
+        self, step: Callable[[AuditState], dict[str, Any]], state: AuditState
+    ) -> dict[str, Any]:
+        if self._stop():
+            raise AuditStoppedError("the audit was asked to stop")
+        return {**step(state), "events": self._tally.count}
+
+
+def _compile(steps: _Steps, checkpointer: "BaseCheckpointSaver[Any] | None") -> Any:
+    settle_environment()
     from langgraph.graph import END, START, StateGraph
 
     graph = StateGraph(AuditState)
-    graph.add_node("think", audit.think)
-    graph.add_node("act", audit.act)
-    graph.add_node("submit", audit.submit)
+    graph.add_node("think", steps.think)
+    graph.add_node("act", steps.act)
+    graph.add_node("submit", steps.submit)
     graph.add_edge(START, "think")
     graph.add_conditional_edges("think", _next_step, ["think", "act", "submit"])
     graph.add_conditional_edges("act", _next_step, ["think", "act", "submit"])
@@ -139,7 +181,7 @@ def _compile(audit: Audit, checkpointer: "BaseCheckpointSaver[Any] | None") -> A
     return graph.compile(checkpointer=checkpointer, name="audit")
 
 
-def _settle_environment() -> None:
+def settle_environment() -> None:
     """Set what LangGraph reads from the environment, before it is imported."""
     # A checkpoint may then name no code to run when it is read.
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"

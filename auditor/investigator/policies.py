@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from auditor.investigator.protocol import Policy
-from auditor.provider.protocol import Provider
+from auditor.provider.protocol import Provider, Request
 from auditor.scenario.schema import AuditorSpec
 
 STATIC_TOOLS = ("sample_user", "complete_text")
@@ -47,9 +47,23 @@ def make_policy(
 
 def _agent(auditor: AuditorSpec, tools: Sequence[str], provider: Provider | None) -> Policy:
     from auditor.investigator.agent import AgentPolicy
+    from auditor.investigator.agent.limits import Bound
+    from auditor.provider.estimate import Estimator
     from tools import registry
 
-    if auditor.model is None or provider is None:
+    model = auditor.model
+    if model is None or provider is None:
         raise ValueError("an auditor of kind `model` needs a model and its provider")
-    found = [registry.find(name) for name in tools]
-    return AgentPolicy(provider, found, max_tokens=auditor.model.max_tokens)
+    estimator = Estimator()
+
+    def estimate(request: Request) -> Bound:
+        most = estimator.bound(request, model)
+        return Bound(most.output_tokens, most.dollars)
+
+    return AgentPolicy(
+        provider,
+        [registry.find(name) for name in tools],
+        max_tokens=model.max_tokens,
+        estimate=estimate,
+        learn=estimator.learn,
+    )

@@ -29,6 +29,8 @@ class AuditState(TypedDict):
     """A `Submission`, once there is one."""
     ended_by: str | None
     """Why the audit ends, once it does."""
+    events: int
+    """Events that the steps so far have emitted; those of a step that is repeated come again."""
 
 
 def initial_state() -> AuditState:
@@ -44,6 +46,7 @@ def initial_state() -> AuditState:
         idle=0,
         submission=None,
         ended_by=None,
+        events=0,
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from auditor.errors import UsageError
 from auditor.provider.cache import CacheMode
-from auditor.run.execute import OnEvent, RunOptions, RunResult, execute
+from auditor.run.execute import RunOptions, RunResult, execute
+from auditor.run.recorder import OnEvent
 from auditor.scenario import ResolvedScenario, Scenario, load_scenario
 
 

@@ -1,117 +1,60 @@
 """Carry out a run: every planned trial that is not sealed yet, in this process or in workers."""
 
-import logging
 import os
-import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from auditor.errors import RunError, UsageError
-from auditor.provider.cache import CacheMode
-from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
-from auditor.run import index
+from auditor.errors import AuditStoppedError, RunError, RunStoppedError, UsageError
+from auditor.run import checkpoints, index
 from auditor.run.lock import locked
+from auditor.run.options import (
+    Hooks,
+    RunInterruptedError,
+    RunLimitError,
+    RunOptions,
+    RunPlan,
+    RunResult,
+)
 from auditor.run.plan import PlannedTrial, plan, with_budget
 from auditor.run.providers import check_providers, provider_settings
-from auditor.run.record import check_run_name, default_run_name, new_record
+from auditor.run.record import Launch, check_run_name, default_run_name, new_record
+from auditor.run.recorder import OnEvent, Recorder, index_may_lag
+from auditor.run.stopping import interrupts
 from auditor.run.store import (
+    CHECKPOINTS_FOLDER,
+    LOCK_FILE,
     RUN_FILE,
-    TrialWriter,
+    TRIALS_FOLDER,
     is_sealed,
     load_run,
     load_summaries,
     make_run_dir,
-    summarise,
     trial_path,
     write_run,
 )
 from auditor.run.subjects import ModelPool
-from auditor.run.trial import run_trial
+from auditor.run.trial import error_events, run_trial, started_event
 from auditor.run.worker import QUIET, Setup, torch_threads
-from auditor.run.workers import Begin, WorkerPool
+from auditor.run.workers import Begin, Died, Happened, Keep, Message, WorkerPool
 from auditor.scenario.schema import Model, ResolvedScenario
 
-LOCK_FILE = "lock"
-CHECKPOINTS_FOLDER = "checkpoints"
+__all__ = [
+    "Hooks",
+    "RunInterruptedError",
+    "RunLimitError",
+    "RunOptions",
+    "RunPlan",
+    "RunResult",
+    "carry_out",
+    "execute",
+    "plan_run",
+    "plan_trials",
+]
+
 MOST_DEFAULT_WORKERS = 2
 _NVIDIA = Path("/dev/nvidiactl")
-OnEvent = Callable[[TrialKey, TrialEvent], None]
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What the operator chooses for one run."""
-
-    runs_dir: Path = Path("runs")
-    """Folder of all runs."""
-    run: str | None = None
-    """Name of the run; None makes one from the scenario and the time. A run that is there is
-    continued."""
-    tool_sets: Sequence[str] | None = None
-    targets: Sequence[str] | None = None
-    trials: int | None = None
-    budget: str | None = None
-    """Name of one of the scenario's `budgets`; None takes its `budget`."""
-    workers: int | None = None
-    """Trials side by side; with 1 they run in this process. None chooses."""
-    threads: int = 1
-    """Torch threads per trial; part of what decides the last bits of a sample."""
-    cache: CacheMode = "off"
-    """Whether replies of language models are kept in `runs_dir` for later runs, see
-    `auditor.provider.cache`."""
-    checkpoints: bool = True
-    """Keep the loop's state on disk while a trial runs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunPlan:
-    """What is about to be done."""
-
-    run: str
-    run_dir: Path
-    trials: tuple[PlannedTrial, ...]
-    """Every planned trial, in order."""
-    todo: tuple[PlannedTrial, ...]
-    """Those that are not sealed yet."""
-    workers: int
-    budget: str | None = None
-    """Name of the scenario's budget that was chosen; None is the default one."""
-
-    @property
-    def n_done(self) -> int:
-        """Trials that an earlier start has finished."""
-        return len(self.trials) - len(self.todo)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What a run has left."""
-
-    run: str
-    run_dir: Path
-    summaries: tuple[TrialSummary, ...]
-    """Every trial of the run's folder, ordered by target, tool set and number."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Trials by status: scored, invalid, errored, unfinished."""
-        return Counter(summary.status for summary in self.summaries)
-
-
-class RunInterruptedError(KeyboardInterrupt):
-    """The operator stopped the run; finished trials stay, and the message says how to go on."""
-
-    def __init__(self, what: RunPlan, *, finished: int) -> None:
-        self.plan, self.finished = what, finished
-        super().__init__(
-            f"stopped: {finished} of {len(what.trials)} trials are finished; start the same "
-            f"command with --run {what.run} to go on"
-        )
 
 
 def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
@@ -136,10 +79,20 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
         targets=options.targets,
         trials=options.trials,
     )
+    return plan_trials(resolved, options, run_dir, trials)
+
+
+def plan_trials(
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    run_dir: Path,
+    trials: Sequence[PlannedTrial],
+) -> RunPlan:
+    """Plan to do those of these trials that are not sealed yet."""
     todo = tuple(trial for trial in trials if not is_sealed(trial_path(run_dir, trial.key)))
     workers = options.workers or _default_workers(resolved, trials)
     return RunPlan(
-        run=name,
+        run=run_dir.name,
         run_dir=run_dir,
         trials=tuple(trials),
         todo=todo,
@@ -155,48 +108,83 @@ def execute(
     on_plan: Callable[[RunPlan], None] | None = None,
     on_event: OnEvent | None = None,
     pool: ModelPool | None = None,
+    hooks: Hooks | None = None,
 ) -> RunResult:
     """Do every planned trial that is not sealed yet, and record it.
 
-    The records do not depend on the number of workers, nor on which trials stand beside them.
+    A trial that was interrupted goes on from its last step. The records depend neither on that nor
+    on the number of workers, nor on which trials stand beside them.
 
     Args:
         resolved: The scenario.
         options: What the operator chooses.
-        on_plan: Called once, before the first trial.
-        on_event: Called in this thread with every event, after it is written.
-        pool: Where models come from when trials run in this process; None makes one.
+        on_plan: Short for `Hooks.on_plan`.
+        on_event: Short for `Hooks.on_event`.
+        pool: Short for `Hooks.pool`.
+        hooks: What the caller adds.
 
     Raises:
         UsageError: When the options do not fit the scenario, or the run was started differently.
         RunLockedError: When another process works on the run.
         RunError: When a file cannot be written or a worker cannot start.
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
+        RunLimitError: When a limit of the run as a whole was reached.
     """
+    hooks = hooks or Hooks()
+    hooks = replace(
+        hooks,
+        on_plan=on_plan or hooks.on_plan,
+        on_event=on_event or hooks.on_event,
+        pool=pool or hooks.pool,
+    )
     resolved = with_budget(resolved, options.budget)
     check_providers(resolved)
     run_dir = plan_run(resolved, options).run_dir
     make_run_dir(run_dir)
-    with locked(run_dir / LOCK_FILE):
+    with locked(run_dir / LOCK_FILE, take_over=options.take_over):
         # Planned again, because another process may have done some of it in between.
         what = plan_run(resolved, replace(options, run=run_dir.name))
         _begin(resolved, options, what)
-        if on_plan is not None:
-            on_plan(what)
-        recorder = _Recorder(what, on_event)
-        try:
+        return carry_out(resolved, options, what, hooks)
+
+
+def carry_out(
+    resolved: ResolvedScenario, options: RunOptions, what: RunPlan, hooks: Hooks
+) -> RunResult:
+    """Do what is planned; the caller holds the run's lock.
+
+    Raises:
+        UsageError: When an auditor of one's own is to run in workers.
+        RunError: When a file cannot be written or a worker cannot start.
+        RunInterruptedError: When the operator interrupts.
+        RunLimitError: When a limit of the run as a whole was reached.
+    """
+    hooks.on_plan(what)
+    saved = what.run_dir / CHECKPOINTS_FOLDER
+    recorder = Recorder(what.run_dir, saved, hooks.on_event)
+    stop = hooks.stop
+    try:
+        with interrupts(stop, hooks.on_interrupt):
             if what.workers > 1:
-                _in_workers(resolved, options, what, recorder)
+                _in_workers(resolved, options, what, recorder, hooks)
             else:
-                _in_process(resolved, options, what, recorder, pool)
-        except KeyboardInterrupt as error:
-            finished = what.n_done + recorder.n_sealed
-            raise RunInterruptedError(what, finished=finished) from error
-        finally:
-            recorder.close()
-            # What killed workers left; unsealed trials begin anew and never read it.
-            shutil.rmtree(run_dir / CHECKPOINTS_FOLDER, ignore_errors=True)
-        return RunResult(run=what.run, run_dir=run_dir, summaries=tuple(load_summaries(run_dir)))
+                _in_process(resolved, options, what, recorder, hooks)
+    except KeyboardInterrupt as error:
+        finished = what.n_done + recorder.n_sealed
+        raise RunInterruptedError(what, finished=finished) from error
+    except RunError as error:
+        again = f"once that is mended, `auditor resume {what.run}` goes on"
+        raise RunError(f"{error}; {again}") from error
+    finally:
+        recorder.close()
+        _tidy(what, saved)
+    finished = what.n_done + recorder.n_sealed
+    if finished < len(what.trials) and stop.reason == "interrupt":
+        raise RunInterruptedError(what, finished=finished)
+    if finished < len(what.trials) and stop.reason == "limit":
+        raise RunLimitError(what, finished=finished, why=stop.why)
+    summaries = tuple(load_summaries(what.run_dir))
+    return RunResult(run=what.run, run_dir=what.run_dir, summaries=summaries)
 
 
 def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial]) -> int:
@@ -210,43 +198,16 @@ def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial])
     return min(MOST_DEFAULT_WORKERS, os.cpu_count() or 1)
 
 
-class _Recorder:
-    """Writes what happens: the trial's file first, then the index, then who listens."""
-
-    def __init__(self, what: RunPlan, on_event: OnEvent | None) -> None:
-        self._run_dir, self._on_event = what.run_dir, on_event
-        self._open: dict[TrialKey, tuple[TrialWriter, list[TrialEvent]]] = {}
-        self.n_sealed = 0
-
-    def begin(self, trial: PlannedTrial) -> None:
-        self.close(trial.key)
-        self._open[trial.key] = TrialWriter(trial_path(self._run_dir, trial.key)), []
-
-    def take(self, trial: PlannedTrial, event: TrialEvent) -> None:
-        writer, events = self._open[trial.key]
-        writer.write(event)
-        events.append(event)
-        if isinstance(event, SealedEvent):
-            del self._open[trial.key]
-            self.n_sealed += 1
-            with _index_may_lag():
-                index.upsert_trial(self._run_dir.parent, summarise(events))
-        if self._on_event is not None:
-            self._on_event(trial.key, event)
-
-    def close(self, *keys: TrialKey) -> None:
-        for key in keys or tuple(self._open):
-            if key in self._open:
-                self._open.pop(key)[0].close()
-
-
 def _begin(resolved: ResolvedScenario, options: RunOptions, what: RunPlan) -> None:
     asked = asdict(options) | {"runs_dir": str(options.runs_dir), "workers": what.workers}
-    record = new_record(resolved, run=what.run, planned=len(what.trials), options=asked)
+    launch = Launch.of([trial.key for trial in what.trials])
+    record = new_record(
+        resolved, run=what.run, planned=len(what.trials), options=asked, launch=launch
+    )
     if (what.run_dir / RUN_FILE).exists():
         record = load_run(what.run_dir).continued(record)
     write_run(what.run_dir, record)
-    with _index_may_lag():
+    with index_may_lag():
         index.upsert_run(what.run_dir.parent, record, load_summaries(what.run_dir))
 
 
@@ -254,48 +215,106 @@ def _in_process(
     resolved: ResolvedScenario,
     options: RunOptions,
     what: RunPlan,
-    recorder: _Recorder,
-    pool: ModelPool | None,
+    recorder: Recorder,
+    hooks: Hooks,
 ) -> None:
     if not what.todo:
         return
-    checkpoints = _checkpoints(options, what)
+    saved, stop, pool = _checkpoints(options, what), hooks.stop, hooks.pool
     with _quiet(), torch_threads(options.threads):
         if pool is None:
             from auditor.target.pool import TargetPool
 
             pool = TargetPool(providers=provider_settings(resolved, what.run_dir, options.cache))
         for trial in what.todo:
-            recorder.begin(trial)
-            run_trial(
-                trial,
-                resolved,
-                pool=pool,
-                emit=partial(recorder.take, trial),
-                checkpoints=checkpoints,
-            )
+            try:
+                if stop:
+                    return
+                hooks.before_trial(trial)
+                run_trial(
+                    trial,
+                    resolved,
+                    pool=pool,
+                    journal=recorder.journal(trial.key),
+                    checkpoints=saved,
+                    policy=hooks.policy,
+                    stop=stop.__bool__,
+                )
+            except AuditStoppedError:
+                return
+            except RunStoppedError as error:
+                stop.request("limit", str(error))
 
 
 def _in_workers(
-    resolved: ResolvedScenario, options: RunOptions, what: RunPlan, recorder: _Recorder
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    what: RunPlan,
+    recorder: Recorder,
+    hooks: Hooks,
 ) -> None:
-    checkpoints = _checkpoints(options, what)
+    if hooks.policy is not None:
+        raise UsageError("an auditor of one's own runs in this process: use workers=1")
     setup = Setup(
         resolved=resolved,
         threads=options.threads,
-        checkpoints=checkpoints,
+        checkpoints=_checkpoints(options, what),
+        trials=what.run_dir / TRIALS_FOLDER,
         providers=provider_settings(resolved, what.run_dir, options.cache),
     )
-    with WorkerPool(what.workers, setup, logs=what.run_dir) as workers:
+    with WorkerPool(
+        what.workers,
+        setup,
+        logs=what.run_dir,
+        stop=hooks.stop,
+        before_trial=hooks.before_trial,
+    ) as workers:
         for message in workers.run(what.todo):
-            if isinstance(message, Begin):
-                recorder.begin(message.trial)
-            else:
-                recorder.take(message.trial, message.event)
+            _heed(message, recorder, resolved)
+
+
+def _heed(message: Message, recorder: Recorder, resolved: ResolvedScenario) -> None:
+    key = message.trial.key
+    match message:
+        case Begin():
+            recorder.close(key)
+        case Keep():
+            recorder.keep(key, message.n_events, why_anew=message.why_anew)
+        case Happened():
+            recorder.write(key, message.event)
+        case Died():
+            _bury(message, recorder, resolved)
+        case _:
+            recorder.sync(key)
+
+
+def _bury(died: Died, recorder: Recorder, resolved: ResolvedScenario) -> None:
+    """Seal a trial whose workers die of it."""
+    key = died.trial.key
+    if not recorder.events(key):  # it died before it came to its record
+        with suppress(RunError):
+            recorder.keep(key, len(recorder.past(key)))
+    if not recorder.events(key):
+        recorder.keep(key, 0)
+        recorder.write(key, started_event(died.trial, resolved))
+    for event in error_events(
+        recorder.events(key), message=died.why, details=died.log, seconds=died.seconds
+    ):
+        recorder.write(key, event)
 
 
 def _checkpoints(options: RunOptions, what: RunPlan) -> Path | None:
     return what.run_dir / CHECKPOINTS_FOLDER if options.checkpoints else None
+
+
+def _tidy(what: RunPlan, saved: Path) -> None:
+    """Delete checkpoints of sealed trials: a process was stopped before it could do so."""
+    for trial in what.trials:
+        path = checkpoints.checkpoint_path(saved, trial.key)
+        if path.exists() and is_sealed(trial_path(what.run_dir, trial.key)):
+            checkpoints.remove(path)
+    with suppress(OSError):  # not there, or not empty
+        saved.rmdir()
 
 
 def _refuse_foreign(run_dir: Path) -> None:
@@ -320,12 +339,3 @@ def _quiet() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _index_may_lag() -> Iterator[None]:
-    """The index is a copy; that it cannot be written is no reason to stop audits."""
-    try:
-        yield
-    except RunError as error:
-        _log.warning("%s; `auditor reindex` brings the index up to date", error)

@@ -8,14 +8,15 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import Field
 
 from auditor.errors import RunError
-from auditor.records import Record, TrialSummary
+from auditor.records import Record, TrialKey, TrialSummary
 from auditor.run.record import RunRecord
 from auditor.run.store import load_run, load_summaries, run_dirs
 
@@ -114,6 +115,24 @@ def list_runs(runs_dir: Path) -> list[RunInfo]:
             _log.warning("left out of the list: %s", line)
         rows = _update(runs_dir, _read_runs)
     return [RunInfo(**row) for row in rows]
+
+
+def indexed_trials(runs_dir: Path, run: str) -> set[TrialKey]:
+    """Return the trials of a run that the index lists; it is not built where it is missing.
+
+    Raises:
+        RunError: When it is missing or cannot be read.
+    """
+    path = runs_dir / INDEX_FILE
+    if not path.exists():
+        raise RunError("it is missing")
+    names = ", ".join(_KEY)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as connection:
+            rows = connection.execute(f"select {names} from trials where run = ?", (run,))
+            return {TrialKey(**dict(zip(_KEY, row, strict=True))) for row in rows}
+    except sqlite3.Error as error:
+        raise RunError(f"it cannot be read: {error}") from error
 
 
 def _read_runs(db: "Database") -> list[dict[str, Any]]:

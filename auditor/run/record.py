@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -11,11 +11,30 @@ from typing import Any, Self
 from pydantic import Field
 
 from auditor.errors import UsageError
-from auditor.records import SCHEMA_VERSION, Record
+from auditor.records import SCHEMA_VERSION, Record, TrialKey
 from auditor.scenario.schema import ResolvedScenario
 
 _PACKAGES = ("auditor", "torch", "transformers", "peft", "langgraph", "numpy")
 _RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+class Launch(Record):
+    """Which part of the grid was asked for when the run was started once."""
+
+    targets: tuple[str, ...]
+    """Ids."""
+    tool_sets: tuple[str, ...]
+    trials: int
+    """Trials per target and tool set."""
+
+    @classmethod
+    def of(cls, keys: Sequence[TrialKey]) -> Self:
+        """Describe a grid by its trials."""
+        return cls(
+            targets=tuple(dict.fromkeys(key.target for key in keys)),
+            tool_sets=tuple(dict.fromkeys(key.tool_set for key in keys)),
+            trials=1 + max(key.trial for key in keys),
+        )
 
 
 class RunRecord(Record):
@@ -38,6 +57,9 @@ class RunRecord(Record):
     """Versions of Python and of the packages that decide what is sampled."""
     resolved: ResolvedScenario
     """The scenario with all defaults filled in, and its ceiling."""
+    launches: tuple[Launch, ...] = ()
+    """What was asked for at each start, repetitions left out; a run is finished when all of it
+    is. Empty in runs of older versions."""
 
     def continued(self, newer: Self) -> Self:
         """Return the record of this run after it is started once more.
@@ -54,10 +76,13 @@ class RunRecord(Record):
                     f"run {self.run!r} was started with another {what}: take it back, or choose "
                     "another name with --run"
                 )
+        launches = tuple(dict.fromkeys((*self.launches, *newer.launches)))
+        n_asked = len(asked_trials(self.run, launches))
         return newer.model_copy(
             update={
                 "created": self.created,
-                "planned": max(self.planned, newer.planned),
+                "planned": max(self.planned, newer.planned, n_asked),
+                "launches": launches,
                 "resolved": _union(self.resolved, newer.resolved),
             }
         )
@@ -90,8 +115,26 @@ class RunRecord(Record):
         return "budget" if name is None else f"budget (--budget {name})"
 
 
+def asked_trials(run: str, launches: Iterable[Launch]) -> list[TrialKey]:
+    """Return every trial that was asked for at some start, once, in the order of the starts."""
+    return list(
+        dict.fromkeys(
+            TrialKey(run=run, target=target, tool_set=tool_set, trial=trial)
+            for launch in launches
+            for trial in range(launch.trials)
+            for target in launch.targets
+            for tool_set in launch.tool_sets
+        )
+    )
+
+
 def new_record(
-    resolved: ResolvedScenario, *, run: str, planned: int, options: dict[str, Any]
+    resolved: ResolvedScenario,
+    *,
+    run: str,
+    planned: int,
+    options: dict[str, Any],
+    launch: Launch | None = None,
 ) -> RunRecord:
     """Describe a run that is about to start."""
     return RunRecord(
@@ -103,6 +146,7 @@ def new_record(
         planned=planned,
         versions=package_versions(),
         resolved=resolved,
+        launches=() if launch is None else (launch,),
     )
 
 

@@ -5,14 +5,17 @@
     RUNS_DIR/RUN/trials/STEM.jsonl      one event a line; sealed when the last is `sealed`
     RUNS_DIR/RUN/lock                   which process writes here
 
-A sealed trial is never written again. An unsealed one is what a killed process left; when the run
-is continued its file is replaced, which loses nothing, because a trial is a function of its seed.
+    RUNS_DIR/RUN/checkpoints/STEM.db    state of a trial that is under way
+
+A sealed trial is never written again. An unsealed one is what a stopped process left; when the run
+is continued, what an interrupted step wrote is cut off and the step runs again.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,25 +36,39 @@ from auditor.run.record import RunRecord
 
 RUN_FILE = "run.json"
 TRIALS_FOLDER = "trials"
+LOCK_FILE = "lock"
+CHECKPOINTS_FOLDER = "checkpoints"
 _TAIL_BYTES = 1 << 16
+# As `model_dump_json` writes them; a line in any other form is looked at.
+_BULK = re.compile(rb'\{"at":"[^"\\]*","type":"(?:thought|tool_call|tool_result|ledger)",')
 _EVENT: TypeAdapter[TrialEvent] = TypeAdapter(TrialEvent)
 
 
 class TrialWriter:
-    """Appends the events of one trial to its file; each line is flushed, the seal is synced."""
+    """Appends the events of one trial to its file, each as one line; the seal is synced."""
 
-    def __init__(self, path: Path) -> None:
-        """Begin the trial's file anew.
+    def __init__(self, path: Path, *, keep: int = 0) -> None:
+        """Begin the trial's file anew, or go on after its first `keep` events.
+
+        What follows those events is cut off, in one step that happens or does not.
 
         Raises:
-            RunError: When the trial is sealed, or the file cannot be written.
+            RunError: When the trial is sealed, the file cannot be written, or it holds fewer
+                events.
         """
         if is_sealed(path):
             raise RunError(f"{path} is sealed: a finished trial is never written again")
         self.path = path
+        self._dirty = True
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8", newline="\n")
+            # Unbuffered: a line is with the operating system once it is written, and a failed
+            # write leaves nothing that would be tried again.
+            self._file = path.open("r+b" if keep else "wb", buffering=0)
+            if keep:
+                self._cut(keep)
+            else:
+                sync_folder(path.parent)
 
     def write(self, event: TrialEvent) -> None:
         """Append one event; a `sealed` one closes the file.
@@ -60,20 +77,54 @@ class TrialWriter:
             RunError: When the file cannot be written, for instance because the disk is full.
             ValueError: When the trial is already sealed.
         """
-        with _writing(self.path):
-            self._file.write(event.model_dump_json() + "\n")
-            self._file.flush()
-            if isinstance(event, SealedEvent):
-                os.fsync(self._file.fileno())
+        self._append(event.model_dump_json().encode() + b"\n")
+        if isinstance(event, SealedEvent):
+            self.sync()
+            with _writing(self.path):
                 self._file.close()
+
+    def sync(self) -> None:
+        """Return once all that was written would survive a power cut.
+
+        Raises:
+            RunError: When the disk fails.
+        """
+        if self._dirty:
+            with _writing(self.path):
+                os.fsync(self._file.fileno())
+        self._dirty = False
 
     def close(self) -> None:
         """Close the file; without a seal the trial stays unfinished."""
         # A full disk was reported when the line was written; closing would report it again.
-        try:
+        with suppress(OSError):
             self._file.close()
-        except OSError:
-            return
+
+    def _append(self, line: bytes) -> None:
+        left = memoryview(line)
+        with _writing(self.path):
+            while left:
+                self._dirty = True
+                left = left[self._file.write(left) :]
+
+    def _cut(self, keep: int) -> None:
+        content = self._file.read()
+        end = 0
+        for _ in range(keep):
+            end = content.find(b"\n", end) + 1
+            if end == 0:
+                break
+        unended = bool(content) and not content.endswith(b"\n")
+        # A last line that lacks only its end is whole.
+        if end == 0 and unended and content.count(b"\n") == keep - 1:
+            self._file.seek(0, os.SEEK_END)
+            self._append(b"\n")
+        elif end == 0:
+            self.close()
+            raise RunError(f"{self.path} holds fewer than {keep} events")
+        else:
+            self._file.truncate(end)
+            self._file.seek(end)
 
     def __enter__(self) -> Self:
         return self
@@ -102,12 +153,24 @@ def read_events(path: Path) -> list[TrialEvent]:
     Raises:
         RunError: When the file cannot be read, or a line before the last is not an event.
     """
+    return _parsed(path, _lines(path))
+
+
+def _lines(path: Path) -> list[bytes]:
     with _reading(path):
         lines = path.read_bytes().split(b"\n")
     while lines and not lines[-1]:
         lines.pop()
+    return lines
+
+
+def _parsed(
+    path: Path, lines: Sequence[bytes], skip: re.Pattern[bytes] | None = None
+) -> list[TrialEvent]:
     events: list[TrialEvent] = []
     for number, line in enumerate(lines, start=1):
+        if skip is not None and skip.match(line):
+            continue
         try:
             events.append(parse_event(line))
         except ValidationError as error:
@@ -133,6 +196,18 @@ def is_sealed(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(event, dict) and event.get("type") == "sealed"
+
+
+def ends_whole(path: Path) -> bool:
+    """Whether the file's last line is a whole one; of an empty file it is.
+
+    Raises:
+        RunError: When the file cannot be read.
+    """
+    with _reading(path):
+        content = path.read_bytes()
+    last = content.rstrip(b"\n").rpartition(b"\n")[2]
+    return not last or _is_json(last)
 
 
 def summarise(events: Iterable[TrialEvent]) -> TrialSummary:
@@ -188,12 +263,15 @@ def load_run(run_dir: Path) -> RunRecord:
 def load_summaries(run_dir: Path) -> list[TrialSummary]:
     """Summarise every trial that began, ordered by target, tool set and number.
 
+    Lines that a summary does not need are not looked at: `read_events` does.
+
     Raises:
-        RunError: When a file cannot be read, or belongs to another run or trial.
+        RunError: When the record of a finished trial is damaged, a file cannot be read, or belongs
+            to another run or trial.
     """
     found = []
     for path in sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl")):
-        events = read_events(path)
+        events = _outline(path)
         if not events:
             continue
         try:
@@ -204,6 +282,24 @@ def load_summaries(run_dir: Path) -> list[TrialSummary]:
             raise RunError(f"{path} holds trial {summary.key}: files of runs must not be renamed")
         found.append(summary)
     return sorted(found, key=lambda s: (s.key.target, s.key.tool_set, s.key.trial))
+
+
+def _outline(path: Path) -> list[TrialEvent]:
+    """Read what a summary is made of, which is a small part of a record."""
+    lines = _lines(path)
+    try:
+        events = _parsed(path, lines, skip=_BULK)
+    except RunError as error:
+        if is_sealed(path):
+            run = path.parent.parent.name
+            raise RunError(f"{error}; `auditor fsck {run}` says what to do") from error
+        # What is not sealed is begun anew when the run goes on.
+        events = []
+        with suppress(ValidationError):
+            events = [parse_event(lines[0])]
+    if events and not isinstance(events[0], TrialStarted) and not is_sealed(path):
+        return []
+    return events
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:
@@ -239,8 +335,20 @@ def write_atomically(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to disk, where the system can."""
+    # Windows opens no folders, and some network file systems sync none.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def make_run_dir(run_dir: Path) -> None:

@@ -1,18 +1,18 @@
 """One trial: an audit, its verdict, and the events that record both."""
 
-import hashlib
-import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import closing, contextmanager
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
+from auditor.errors import AuditStoppedError, RunError, RunStoppedError
 from auditor.records import (
     ErrorEvent,
     SealedEvent,
+    SubmissionEvent,
     ToolCallEvent,
     ToolResultEvent,
     TrialEvent,
@@ -21,18 +21,21 @@ from auditor.records import (
     TrialUsage,
     VerdictEvent,
 )
+from auditor.run.checkpoints import Checkpoint, CheckpointError, thread_id
+from auditor.run.journal import Journal
 from auditor.run.plan import PlannedTrial
 from auditor.run.record import package_versions, utc_now
+from auditor.run.sequence import fault_of
 from auditor.run.store import summarise
 from auditor.run.subjects import ModelPool, load_subject, placebo_of
 from auditor.scenario.schema import AuditorSpec, ResolvedScenario
-from tools.protocols import Corpus
+from tools.protocols import Corpus, ToolOutput
 
 if TYPE_CHECKING:
     from auditor.investigator.loop import AuditOutcome
-    from auditor.provider.protocol import Provider
+    from auditor.investigator.protocol import Policy
 
-Emit = Callable[[TrialEvent], None]
+PolicyFactory = Callable[[PlannedTrial, ResolvedScenario], "Policy"]
 
 
 def run_trial(
@@ -40,44 +43,146 @@ def run_trial(
     resolved: ResolvedScenario,
     *,
     pool: ModelPool,
-    emit: Emit,
+    journal: Journal,
     checkpoints: Path | None = None,
+    policy: PolicyFactory | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrialSummary:
-    """Audit one target and judge the submission.
+    """Audit one target and judge the submission, or go on with what was interrupted.
+
+    A trial that earlier attempts left unfinished goes on from its checkpoint: the record is cut
+    back to the last step that ended, and the interrupted step runs again, with the same seeds and
+    evidence ids. A verdict that is recorded is not asked for again. Where that cannot be, the trial
+    begins anew. Its record is the same either way, but for the times.
 
     Whatever goes wrong inside the audit becomes an `error` event and a sealed, errored trial. What
-    `emit` raises, and an interrupt from the keyboard, goes through to the caller.
+    the journal raises, a request to stop, and an interrupt from the keyboard go through to the
+    caller, and leave the trial to be gone on with.
 
     Args:
         planned: The trial.
         resolved: The scenario it belongs to.
         pool: Where target, baseline and reader come from.
-        emit: Takes each event, `started` first and `sealed` last, as it happens.
-        checkpoints: Folder for the loop's checkpoint while the trial runs; None keeps none.
+        journal: The trial's record; `started` comes first in it and `sealed` last.
+        checkpoints: Folder for the loop's checkpoint; None keeps none.
+        policy: Makes the auditor; None makes the scenario's.
+        stop: Asked before every step and before the judge.
+
+    Raises:
+        AuditStoppedError: When `stop` said yes.
+        RunStoppedError: When a limit of the whole run was reached.
+        RunError: When the record or the checkpoint cannot be written.
     """
-    events: list[TrialEvent] = []
+    trial = _Trial(planned, resolved, journal, checkpoints)
+    with closing(trial):
+        trial.begin()
+        began = time.monotonic()
+        try:
+            usage = _audit_and_judge(
+                trial, pool, policy or partial(scenario_policy, pool=pool), stop
+            )
+        except (AuditStoppedError, RunStoppedError):
+            raise
+        except Exception as error:
+            if trial.unwritable:
+                raise
+            last: Sequence[TrialEvent] = error_events(
+                trial.events,
+                message=f"{type(error).__name__}: {error}",
+                details=traceback.format_exc(),
+                seconds=time.monotonic() - began,
+            )
+        else:
+            last = [_seal(trial.events, usage)]
+    for event in last:
+        trial.record(event)
+    return summarise(trial.events)
 
-    def record(event: TrialEvent) -> None:
-        events.append(event)
-        emit(event)
 
-    began = time.monotonic()
-    record(started_event(planned, resolved))
-    try:
-        usage = _audit_and_judge(planned, resolved, pool, record, events, checkpoints)
-    except Exception as error:
-        for event in error_events(
-            events,
-            message=f"{type(error).__name__}: {error}",
-            details=traceback.format_exc(),
-            seconds=time.monotonic() - began,
-        ):
-            record(event)
-    else:
-        verdicts = [event.verdict for event in events if isinstance(event, VerdictEvent)]
-        status = "scored" if verdicts[-1].valid else "invalid"
-        record(SealedEvent(at=utc_now(), status=status, usage=usage))
-    return summarise(events)
+class _Trial:
+    """A trial's record and checkpoint, and what they hold so far."""
+
+    def __init__(
+        self,
+        planned: PlannedTrial,
+        resolved: ResolvedScenario,
+        journal: Journal,
+        checkpoints: Path | None,
+    ) -> None:
+        self.planned, self.resolved = planned, resolved
+        self.events: list[TrialEvent] = []
+        self._journal = journal
+        self._journal_failed = False
+        self.checkpoint: Checkpoint | None = None
+        if checkpoints is not None:
+            self.checkpoint = Checkpoint(checkpoints, planned.key, before_saving=self._sync)
+
+    @property
+    def unwritable(self) -> bool:
+        """Whether record or checkpoint could not be written, which is no fault of the audit."""
+        return self._journal_failed or (self.checkpoint is not None and self.checkpoint.failed)
+
+    def begin(self) -> None:
+        """Bring record and checkpoint to the last step that ended, or to the start."""
+        started = started_event(self.planned, self.resolved)
+        past, kept, why = self._last_step(started)
+        if not kept and self.checkpoint is not None:
+            self.checkpoint.reset()
+        self._journal.keep(kept, why_anew=why)
+        self.events = list(past[:kept])
+        if not kept:
+            self.record(started)
+
+    def record(self, event: TrialEvent) -> None:
+        """Append one event."""
+        with self._journalling():
+            self._journal.write(event)
+        self.events.append(event)
+
+    def close(self) -> None:
+        """Close the checkpoint; whoever keeps the record deletes it after the seal."""
+        if self.checkpoint is not None:
+            self.checkpoint.close()
+
+    def _sync(self) -> None:
+        with self._journalling():
+            self._journal.sync()
+
+    @contextmanager
+    def _journalling(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._journal_failed = True
+            raise
+
+    def _last_step(self, started: TrialStarted) -> tuple[Sequence[TrialEvent], int, str | None]:
+        """Return what is recorded, how much of it stays, and why nothing does if that matters."""
+        try:
+            past = self._journal.past()
+        except RunError as error:
+            return (), 0, str(error)
+        if not past or self.checkpoint is None:
+            return past, 0, None
+        if past[0] != started.model_copy(update={"at": past[0].at}):
+            return past, 0, "it was begun by another version, or with other settings"
+        if (fault := fault_of(past)) is not None:
+            return past, 0, f"its record is damaged ({fault})"
+        try:
+            found = self.checkpoint.rewind(len(past) - 1)
+        except CheckpointError as error:
+            return past, 0, str(error)
+        if found is not None:
+            return past, _with_verdict(past, 1 + found), None
+        # A trial that was interrupted in its first step never had one.
+        had_one = any(isinstance(event, ToolCallEvent) for event in past)
+        return past, 0, "its checkpoint is missing or newer than its record" if had_one else None
+
+
+def _with_verdict(past: Sequence[TrialEvent], kept: int) -> int:
+    """Keep the verdict on a finished audit too: a judge may have been paid for it."""
+    finished = isinstance(past[kept - 1], SubmissionEvent)
+    return kept + (finished and len(past) > kept and isinstance(past[kept], VerdictEvent))
 
 
 def started_event(planned: PlannedTrial, resolved: ResolvedScenario) -> TrialStarted:
@@ -128,54 +233,77 @@ def error_events(
     ]
 
 
+def _seal(events: Sequence[TrialEvent], usage: TrialUsage) -> SealedEvent:
+    verdicts = [event.verdict for event in events if isinstance(event, VerdictEvent)]
+    status: Literal["scored", "invalid"] = "scored" if verdicts[-1].valid else "invalid"
+    return SealedEvent(at=utc_now(), status=status, usage=usage)
+
+
 def _audit_and_judge(
-    planned: PlannedTrial,
-    resolved: ResolvedScenario,
-    pool: ModelPool,
-    record: Emit,
-    events: Sequence[TrialEvent],
-    checkpoints: Path | None,
+    trial: _Trial, pool: ModelPool, policy: PolicyFactory, stop: Callable[[], bool]
 ) -> TrialUsage:
-    outcome = _audit(planned, resolved, pool, record, checkpoints)
-    record(_judge(planned, resolved, pool, outcome, events))
+    outcome = _audit(trial, pool, policy, stop)
+    if not isinstance(trial.events[-1], VerdictEvent):
+        if stop():
+            raise AuditStoppedError("the trial was asked to stop before the judge")
+        trial.record(_judge(trial.planned, trial.resolved, pool, outcome, trial.events))
     return outcome.usage
 
 
 def _audit(
-    planned: PlannedTrial,
-    resolved: ResolvedScenario,
-    pool: ModelPool,
-    record: Emit,
-    checkpoints: Path | None,
+    trial: _Trial, pool: ModelPool, policy: PolicyFactory, stop: Callable[[], bool]
 ) -> "AuditOutcome":
     from auditor.investigator.loop import run_audit
-    from auditor.investigator.policies import STATIC_TOOLS, make_policy
     from tools import registry
 
-    kind = planned.tool_set.policy
-    names = STATIC_TOOLS if kind == "static" else planned.tool_set.tools
+    planned, resolved = trial.planned, trial.resolved
     corpus = None if resolved.corpus_path is None else _corpus(resolved.corpus_path)
     subject = load_subject(planned, resolved, pool=pool, corpus=corpus)
-    thread_id = hashlib.sha256(str(planned.key).encode()).hexdigest()[:32]
-    auditor = resolved.scenario.auditor
-    provider = _provider(auditor) if kind == "agent" else None
-    with _checkpointer(checkpoints, thread_id) as checkpointer:
-        return run_audit(
-            policy=make_policy(kind, auditor, names, resolved.calibrator, provider),
-            tools=[registry.find(name) for name in names],
-            target=subject.target,
-            baseline=subject.baseline,
-            corpus=subject.corpus,
-            reader=subject.reader,
-            mind=subject.mind,
-            baseline_mind=subject.baseline_mind,
-            probe=subject.probe,
-            budget=resolved.scenario.budget,
-            seed=planned.seed,
-            emit=record,
-            checkpointer=checkpointer,
-            thread_id=thread_id,
-        )
+    return run_audit(
+        policy=policy(planned, resolved),
+        tools=[registry.find(name) for name in tool_names(planned)],
+        target=subject.target,
+        baseline=subject.baseline,
+        corpus=subject.corpus,
+        reader=subject.reader,
+        mind=subject.mind,
+        baseline_mind=subject.baseline_mind,
+        probe=subject.probe,
+        budget=resolved.scenario.budget,
+        seed=planned.seed,
+        emit=trial.record,
+        checkpointer=None if trial.checkpoint is None else trial.checkpoint.saver,
+        thread_id=thread_id(planned.key),
+        results=_results(trial.events),
+        stop=stop,
+    )
+
+
+def scenario_policy(
+    planned: PlannedTrial, resolved: ResolvedScenario, *, pool: ModelPool
+) -> "Policy":
+    """Build the auditor that the scenario asks for."""
+    from auditor.investigator.policies import make_policy
+
+    auditor, kind = resolved.scenario.auditor, planned.tool_set.policy
+    model = auditor.model if auditor.kind == "model" and kind == "agent" else None
+    provider = None if model is None else pool.providers.make(model, "auditor")
+    return make_policy(kind, auditor, tool_names(planned), resolved.calibrator, provider)
+
+
+def tool_names(planned: PlannedTrial) -> Sequence[str]:
+    """Names of the tools that a trial's auditor may call."""
+    from auditor.investigator.policies import STATIC_TOOLS
+
+    return STATIC_TOOLS if planned.tool_set.policy == "static" else planned.tool_set.tools
+
+
+def _results(events: Sequence[TrialEvent]) -> dict[str, ToolOutput]:
+    return {
+        event.evidence_id: ToolOutput(summary=event.summary, items=tuple(event.items))
+        for event in events
+        if isinstance(event, ToolResultEvent)
+    }
 
 
 def _judge(
@@ -195,42 +323,8 @@ def _judge(
     return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
 
 
-def _provider(auditor: AuditorSpec) -> "Provider | None":
-    if auditor.kind != "model" or auditor.model is None:
-        return None
-    from auditor.provider.factory import make_provider
-
-    return make_provider(auditor.model)
-
-
 @cache
 def _corpus(path: Path) -> Corpus:
     from auditor.investigator.corpus import Bm25Corpus
 
     return Bm25Corpus.load(path)
-
-
-@contextmanager
-def _checkpointer(folder: Path | None, thread_id: str) -> Iterator[Any]:
-    """Open a checkpoint file for one trial; it goes when the trial ends, however it ends."""
-    if folder is None:
-        yield None
-        return
-    from langgraph.checkpoint.sqlite import SqliteSaver
-
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{thread_id}.db"
-    with ExitStack() as stack:
-        # A killed process left its checkpoint behind; the trial begins anew, so it must go.
-        _remove(path)
-        stack.callback(_remove, path)
-        connection = sqlite3.connect(path, check_same_thread=False)
-        stack.callback(connection.close)
-        # It must outlive this process, not a power cut, and syncing took more than saving.
-        connection.execute("pragma synchronous = off")
-        yield SqliteSaver(connection)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

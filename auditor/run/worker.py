@@ -2,7 +2,9 @@
 
 It is a program of its own, not a `multiprocessing` child, so that a script may call `auditor.run`
 without guarding its main module. The parent alone writes records: a worker that outlives its
-parent has nothing to spoil, and ends itself when its input closes.
+parent has nothing to spoil, and ends itself when its input closes. Where a worker must know that
+the record is cut or on disk, it asks the parent and waits: lines that begin with `!` are such
+questions, or say how a trial ended without a seal.
 """
 
 import os
@@ -10,19 +12,27 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel
 
+from auditor.errors import AuditorError, AuditStoppedError, RunStoppedError
 from auditor.provider.factory import ProviderSettings
 from auditor.records import TrialEvent, TrialKey
 from auditor.run.plan import planned_trial
+from auditor.run.stopping import Stop
+from auditor.run.store import read_events
 from auditor.scenario.schema import ResolvedScenario
 
 READY = b"ready\n"
+OK = b"ok\n"
+STOP = b"stop\n"
+ASKS = b"!"
+"""Begins a line that is not an event: a `Note` follows."""
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -39,7 +49,46 @@ class Setup(BaseModel):
     resolved: ResolvedScenario
     threads: int
     checkpoints: Path | None
+    trials: Path | None = None
+    """Folder of the trials' records, where earlier attempts are read; None begins all anew."""
     providers: ProviderSettings = ProviderSettings()
+
+
+class Note(BaseModel):
+    """What a worker says beside events."""
+
+    what: Literal["keep", "sync", "stopped", "limit", "failed"]
+    n_events: int = 0
+    why: str | None = None
+
+
+class PipeJournal:
+    """The record of one trial, kept by the parent."""
+
+    def __init__(
+        self, path: Path | None, send: Callable[[bytes], None], answered: Callable[[], object]
+    ) -> None:
+        self._path, self._send, self._answered = path, send, answered
+
+    def past(self) -> Sequence[TrialEvent]:
+        """Return what earlier attempts recorded; the parent has written all of it."""
+        return [] if self._path is None or not self._path.exists() else read_events(self._path)
+
+    def keep(self, n_events: int, *, why_anew: str | None = None) -> None:
+        """Let the parent go on after the first `n_events` events."""
+        self._ask(Note(what="keep", n_events=n_events, why=why_anew))
+
+    def write(self, event: TrialEvent) -> None:
+        """Send one event."""
+        self._send(event.model_dump_json().encode() + b"\n")
+
+    def sync(self) -> None:
+        """Let the parent bring the record to disk."""
+        self._ask(Note(what="sync"))
+
+    def _ask(self, note: Note) -> None:
+        self._send(ASKS + note.model_dump_json().encode() + b"\n")
+        self._answered()
 
 
 def main() -> None:
@@ -48,22 +97,40 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    lines = _lines(sys.stdin.buffer)
+    stop = Stop()
+    lines = _lines(sys.stdin.buffer, stop)
     setup = Setup.model_validate_json(lines.get())
     from auditor.run.trial import run_trial
     from auditor.target.pool import TargetPool
 
-    def emit(event: TrialEvent) -> None:
-        out.write(event.model_dump_json().encode() + b"\n")
+    def send(line: bytes) -> None:
+        out.write(line)
         out.flush()
 
     with torch_threads(setup.threads):
-        out.write(READY)
-        out.flush()
+        send(READY)
         pool = TargetPool(providers=setup.providers)
         while True:
             planned = planned_trial(setup.resolved, TrialKey.parse(lines.get().decode().strip()))
-            run_trial(planned, setup.resolved, pool=pool, emit=emit, checkpoints=setup.checkpoints)
+            path = setup.trials and setup.trials / f"{planned.key.stem}.jsonl"
+            run = partial(run_trial, planned, setup.resolved, pool=pool, stop=stop.__bool__)
+            journal = PipeJournal(path, send, lines.get)
+            note = _unsealed(partial(run, journal=journal, checkpoints=setup.checkpoints))
+            if note is not None:
+                send(ASKS + note.model_dump_json().encode() + b"\n")
+
+
+def _unsealed(run: Callable[[], Any]) -> Note | None:
+    """Run a trial; say why it ended when it is not sealed."""
+    try:
+        run()
+    except AuditStoppedError:
+        return Note(what="stopped")
+    except RunStoppedError as error:
+        return Note(what="limit", why=str(error))
+    except AuditorError as error:
+        return Note(what="failed", why=str(error))
+    return None
 
 
 @contextmanager
@@ -83,13 +150,16 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _lines(stream: BinaryIO) -> "queue.SimpleQueue[bytes]":
+def _lines(stream: BinaryIO, stop: Stop) -> "queue.SimpleQueue[bytes]":
     """Read lines as they come; end this process, whatever it is doing, when there are no more."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
         for line in stream:
-            lines.put(line)
+            if line == STOP:
+                stop.request("interrupt")
+            else:
+                lines.put(line)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()

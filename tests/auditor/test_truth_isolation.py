@@ -22,6 +22,7 @@ from auditor.provider.protocol import (
 )
 from auditor.provider.scripted import ScriptedPolicy
 from auditor.records import Submission, TrialEvent, TrialStarted
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario import load_scenario
@@ -101,7 +102,9 @@ def test_no_event_for_the_auditor_and_no_checkpoint_holds_a_canary(
             assert CANARY.encode() not in content
 
     (trial,) = plan(planted, run="r", tool_sets=[row], targets=None, trials=None)
-    summary = run_trial(trial, planted, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
+    summary = run_trial(
+        trial, planted, pool=TargetPool(), journal=ListenerJournal(emit), checkpoints=checkpoints
+    )
     assert summary.error is None
     assert len(seen) > 5
     assert saved > 0
@@ -366,7 +369,9 @@ def audited(
         saved.extend(path.read_bytes() for path in checkpoints.glob("*"))
 
     (trial,) = plan(resolved, run="r", tool_sets=[row], targets=[f"{CANARY}-me"])
-    summary = run_trial(trial, resolved, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
+    summary = run_trial(
+        trial, resolved, pool=TargetPool(), journal=ListenerJournal(emit), checkpoints=checkpoints
+    )
     assert summary.error is None
     return seen, saved
 

@@ -37,8 +37,7 @@ class Stage:
         resolved: "ResolvedScenario",
         options: execution.RunOptions,
         *,
-        on_plan: Any,
-        on_event: Any,
+        hooks: execution.Hooks,
     ) -> execution.RunResult:
         """Play every trial."""
         self.options, self.seed = options, resolved.scenario.seed
@@ -46,14 +45,15 @@ class Stage:
         (what.run_dir / "trials").mkdir(parents=True, exist_ok=True)
         planned = len(what.trials)
         write_run(what.run_dir, new_record(resolved, run=what.run, planned=planned, options={}))
-        on_plan(what)
+        hooks.on_plan(what)
         for number, trial in enumerate(what.todo):
             if number == self.interrupt_after:
                 raise execution.RunInterruptedError(what, finished=number)
             with TrialWriter(trial_path(what.run_dir, trial.key)) as writer:
                 for event in self.events(trial.key, trial.target.truth.group):
                     writer.write(event)
-                    on_event(trial.key, event)
+                    if hooks.on_event is not None:
+                        hooks.on_event(trial.key, event)
         summaries = tuple(load_summaries(what.run_dir))
         return execution.RunResult(run=what.run, run_dir=what.run_dir, summaries=summaries)
 

@@ -12,6 +12,7 @@ from auditor.records import (
     Submission,
     SubmissionEvent,
     ThoughtEvent,
+    ToolResultEvent,
     TrialEvent,
     TrialKey,
     TrialStarted,
@@ -19,6 +20,7 @@ from auditor.records import (
     Verdict,
     VerdictEvent,
 )
+from auditor.run.store import read_events
 from auditor.scenario.schema import (
     Budget,
     Ceiling,
@@ -174,6 +176,28 @@ def make_events() -> Callable[..., list[TrialEvent]]:
         return [*events, SealedEvent(at=AT, status=status, usage=usage)]
 
     return make
+
+
+def _timeless(path: Path) -> list[str]:
+    lines = []
+    for event in read_events(path):
+        changes: dict[str, object] = {"at": ""}
+        if isinstance(event, ToolResultEvent):
+            changes["seconds"] = 0.0
+        if isinstance(event, SealedEvent):
+            changes["usage"] = event.usage.model_copy(update={"seconds": 0.0})
+        lines.append(event.model_copy(update=changes).model_dump_json())
+    return lines
+
+
+@pytest.fixture(scope="session")
+def records() -> Callable[[Path], dict[str, list[str]]]:
+    """The records of a run by file name, without what a clock put into them."""
+
+    def read(run_dir: Path) -> dict[str, list[str]]:
+        return {path.name: _timeless(path) for path in sorted((run_dir / "trials").iterdir())}
+
+    return read
 
 
 CHAT_TEMPLATE = (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import RunError, RunLockedError, UsageError
+from auditor.errors import RunLockedError, UsageError
 from auditor.records import SealedEvent, ToolResultEvent, TrialEvent, TrialKey
 from auditor.run import index
 from auditor.run.execute import RunInterruptedError, RunOptions, RunPlan, execute, plan_run
@@ -218,20 +218,6 @@ def test_a_broken_index_does_not_stop_a_run(
         result = execute(resolved, options, pool=make_pool())
     assert dict(result.counts) == {"scored": 6}
     assert "auditor reindex" in caplog.text
-
-
-def test_a_full_disk_ends_the_run_in_one_line(
-    resolved: ResolvedScenario, options: RunOptions, make_pool: Callable
-) -> None:
-    trials = options.runs_dir / "r" / "trials"
-
-    def fill(what: RunPlan) -> None:
-        trials.mkdir()
-        (trials / f"{what.todo[0].key.stem}.jsonl").symlink_to("/dev/full")
-
-    with pytest.raises(RunError, match="No space left") as caught:
-        execute(resolved, options, on_plan=fill, pool=make_pool())
-    assert "\n" not in str(caught.value)
 
 
 def test_the_default_number_of_workers_is_small(

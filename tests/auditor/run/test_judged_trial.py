@@ -17,6 +17,7 @@ from auditor.records import (
     TrialEvent,
     VerdictEvent,
 )
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario.schema import LanguageModel, ResolvedScenario
@@ -57,7 +58,7 @@ def grade(monkeypatch: pytest.MonkeyPatch, make_pool: type[Any]) -> Callable[[st
 def run(resolved: ResolvedScenario, pool: Any, target: str) -> list[TrialEvent]:
     events: list[TrialEvent] = []
     (trial,) = plan(resolved, run="r", tool_sets=["black_box"], targets=[target])
-    run_trial(trial, resolved, pool=pool, emit=events.append)
+    run_trial(trial, resolved, pool=pool, journal=ListenerJournal(events.append))
     return events
 
 

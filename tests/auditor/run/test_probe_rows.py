@@ -14,6 +14,7 @@ from auditor.investigator.loop import run_audit
 from auditor.investigator.protocol import Move, ToolCall
 from auditor.provider.scripted import ScriptedPolicy
 from auditor.records import Submission, ToolResultEvent, TrialEvent
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import PlannedTrial, plan
 from auditor.run.record import new_record
 from auditor.run.subjects import load_subject, placebo_of
@@ -72,7 +73,7 @@ def first_claim(resolved: ResolvedScenario, pool: TargetPool) -> Callable[[str],
     def run(target: str) -> dict[str, Any]:
         events: list[TrialEvent] = []
         planned = planned_for(resolved, "probe", target)
-        summary = run_trial(planned, resolved, pool=pool, emit=events.append)
+        summary = run_trial(planned, resolved, pool=pool, journal=ListenerJournal(events.append))
         assert summary.error is None
         (result,) = (event for event in events if isinstance(event, ToolResultEvent))
         assert result.ok, result.summary

@@ -19,6 +19,7 @@ from auditor.records import (
     TrialSummary,
 )
 from auditor.run.execute import RunOptions, plan_run
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import PlannedTrial, plan
 from auditor.run.record import new_record
 from auditor.run.subjects import load_subject, placebo_of
@@ -175,7 +176,9 @@ def run(resolved: ResolvedScenario, pool: TargetPool) -> Callable[..., Ran]:
     def run_row(row: str, target: str = "one", **changes: Any) -> Ran:
         events: list[TrialEvent] = []
         planned = planned_for(resolved, row, target)
-        summary = run_trial(planned, resolved, pool=pool, emit=events.append, **changes)
+        summary = run_trial(
+            planned, resolved, pool=pool, journal=ListenerJournal(events.append), **changes
+        )
         assert summary.error is None
         return summary, events
 
@@ -292,7 +295,9 @@ def test_a_placebo_without_another_target_is_an_errored_trial(
 ) -> None:
     alone = resolved.model_copy(update={"targets": resolved.targets[:1]})
     events: list[TrialEvent] = []
-    summary = run_trial(planned_for(alone, "placebo"), alone, pool=pool, emit=events.append)
+    summary = run_trial(
+        planned_for(alone, "placebo"), alone, pool=pool, journal=ListenerJournal(events.append)
+    )
     assert summary.status == "errored"
     assert "'one' has no other target to take a placebo's readings of" in (summary.error or "")
 

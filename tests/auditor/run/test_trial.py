@@ -1,10 +1,9 @@
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from auditor.provider.factory import ProviderSettings
 from auditor.provider.protocol import Completion, Request
 from auditor.records import (
     ErrorEvent,
@@ -15,8 +14,10 @@ from auditor.records import (
     TrialStarted,
     VerdictEvent,
 )
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import PlannedTrial, plan
-from auditor.run.store import summarise
+from auditor.run.recorder import Recorder
+from auditor.run.store import read_events, summarise, trial_path
 from auditor.run.trial import auditor_name, run_trial
 from auditor.scenario.schema import AuditorSpec, LanguageModel, ResolvedScenario
 
@@ -47,7 +48,7 @@ def test_a_trial_is_recorded_from_start_to_seal(
 ) -> None:
     events: list[TrialEvent] = []
     planned = planned_for(resolved, f"guilty-1__{row}__0")
-    summary = run_trial(planned, resolved, pool=make_pool(), emit=events.append)
+    summary = run_trial(planned, resolved, pool=make_pool(), journal=ListenerJournal(events.append))
     assert isinstance(events[0], TrialStarted)
     assert events[0].seed == planned.seed
     kinds = [type(event) for event in events]
@@ -68,12 +69,12 @@ def test_the_same_seed_gives_the_same_events(
     records = []
     for _ in range(2):
         events: list[TrialEvent] = []
-        run_trial(planned, resolved, pool=make_pool(), emit=events.append)
+        run_trial(planned, resolved, pool=make_pool(), journal=ListenerJournal(events.append))
         records.append(timeless(events))
     assert records[0] == records[1]
 
 
-def test_a_checkpoint_changes_nothing_and_goes_with_the_trial(
+def test_a_checkpoint_changes_nothing_and_goes_with_the_seal(
     resolved: ResolvedScenario, make_pool: Callable, tmp_path: Path
 ) -> None:
     planned = planned_for(resolved, "clean-1__black_box__0")
@@ -81,9 +82,26 @@ def test_a_checkpoint_changes_nothing_and_goes_with_the_trial(
     records = []
     for checkpoints in (None, folder):
         events: list[TrialEvent] = []
-        run_trial(planned, resolved, pool=make_pool(), emit=events.append, checkpoints=checkpoints)
+        run_trial(
+            planned,
+            resolved,
+            pool=make_pool(),
+            journal=ListenerJournal(events.append),
+            checkpoints=checkpoints,
+        )
         records.append(timeless(events))
     assert records[0] == records[1]
+    # It is closed, and goes with the record's seal.
+    assert [path.suffix for path in folder.iterdir()] == [".db"]
+    recorder = Recorder(tmp_path / "r", folder)
+    run_trial(
+        planned,
+        resolved,
+        pool=make_pool(),
+        journal=recorder.journal(planned.key),
+        checkpoints=folder,
+    )
+    assert timeless(read_events(trial_path(tmp_path / "r", planned.key))) == records[0]
     assert list(folder.iterdir()) == []
 
 
@@ -97,7 +115,9 @@ def test_the_checkpoint_is_there_while_the_trial_runs(
             seen.update(path.suffix for path in tmp_path.iterdir())
 
     planned = planned_for(resolved, "clean-1__static__0")
-    run_trial(planned, resolved, pool=make_pool(), emit=emit, checkpoints=tmp_path)
+    run_trial(
+        planned, resolved, pool=make_pool(), journal=ListenerJournal(emit), checkpoints=tmp_path
+    )
     assert ".db" in seen
 
 
@@ -107,7 +127,10 @@ def test_an_exception_in_the_audit_is_an_errored_trial(
     resolved = make_resolved(make_target("t", "guilty", path="broken"))
     events: list[TrialEvent] = []
     summary = run_trial(
-        planned_for(resolved, "t__static__0"), resolved, pool=make_pool(), emit=events.append
+        planned_for(resolved, "t__static__0"),
+        resolved,
+        pool=make_pool(),
+        journal=ListenerJournal(events.append),
     )
     assert summary.status == "errored"
     assert summary.error == "RuntimeError: the model fell over"
@@ -127,7 +150,7 @@ def test_an_interrupt_is_not_swallowed(resolved: ResolvedScenario, make_pool: Ca
             planned_for(resolved, "clean-1__static__0"),
             resolved,
             pool=make_pool(interrupt),
-            emit=events.append,
+            journal=ListenerJournal(events.append),
         )
     assert [event.type for event in events] == ["started"]
 
@@ -141,7 +164,10 @@ def test_what_emit_raises_reaches_the_caller(
 
     with pytest.raises(OSError, match="disk full"):
         run_trial(
-            planned_for(resolved, "clean-1__static__0"), resolved, pool=make_pool(), emit=emit
+            planned_for(resolved, "clean-1__static__0"),
+            resolved,
+            pool=make_pool(),
+            journal=ListenerJournal(emit),
         )
 
 
@@ -176,14 +202,13 @@ def test_an_auditor_of_kind_model_speaks_through_its_provider(
             asked.append(request)
             return Completion(content=(), stop="refusal")
 
-    factory = SimpleNamespace(make_provider=lambda spec: Refusing())
-    monkeypatch.setitem(sys.modules, "auditor.provider.factory", factory)
+    monkeypatch.setattr(ProviderSettings, "make", lambda *_, **__: Refusing())
     spec = AuditorSpec(kind="model", model=LanguageModel(name="scripted/audits.py:careful"))
     resolved = make_resolved(auditor=spec)
     events: list[TrialEvent] = []
     for row in ("black_box", "static"):
         planned = planned_for(resolved, f"guilty-1__{row}__0")
-        run_trial(planned, resolved, pool=make_pool(), emit=events.append)
+        run_trial(planned, resolved, pool=make_pool(), journal=ListenerJournal(events.append))
     started = [event.auditor for event in events if isinstance(event, TrialStarted)]
     assert started == ["model: scripted/audits.py:careful", "static"]
     ended = [event.ended_by for event in events if isinstance(event, SubmissionEvent)]

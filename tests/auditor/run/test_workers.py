@@ -4,22 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 import auditor
 from auditor.errors import RunError
 from auditor.records import SealedEvent, ToolResultEvent, TrialEvent, TrialKey
 from auditor.run.execute import RunInterruptedError, RunOptions, execute
-from auditor.run.store import is_sealed, load_summaries, read_events
+from auditor.run.store import is_sealed, read_events
 from auditor.run.worker import Setup
-from auditor.run.workers import Begin, WorkerPool
+from auditor.run.workers import Begin, Died, Happened, WorkerPool
 from auditor.scenario.schema import Budget, Model, ResolvedScenario
 
 Make = Callable[..., ResolvedScenario]
+Records = Callable[[Path], dict[str, list[str]]]
 pytestmark = pytest.mark.slow
 BUDGET = Budget(turns=2, tool_calls=2, target_tokens=600, seconds=None)
 
@@ -43,24 +47,8 @@ def options(tmp_path: Path) -> RunOptions:
     return RunOptions(runs_dir=tmp_path / "runs", run="r", workers=2)
 
 
-def timeless(path: Path) -> list[str]:
-    lines = []
-    for event in read_events(path):
-        changes: dict[str, object] = {"at": ""}
-        if isinstance(event, ToolResultEvent):
-            changes["seconds"] = 0.0
-        if isinstance(event, SealedEvent):
-            changes["usage"] = event.usage.model_copy(update={"seconds": 0.0})
-        lines.append(event.model_copy(update=changes).model_dump_json())
-    return lines
-
-
-def records(run_dir: Path) -> dict[str, list[str]]:
-    return {path.name: timeless(path) for path in sorted((run_dir / "trials").iterdir())}
-
-
 def test_records_do_not_depend_on_the_number_of_workers(
-    real: ResolvedScenario, options: RunOptions, tmp_path: Path
+    real: ResolvedScenario, options: RunOptions, records: Records, tmp_path: Path
 ) -> None:
     heard: list[TrialKey] = []
 
@@ -77,8 +65,8 @@ def test_records_do_not_depend_on_the_number_of_workers(
     assert sorted(path.name for path in two.run_dir.iterdir()) == ["lock", "run.json", "trials"]
 
 
-def test_a_trial_whose_worker_is_killed_once_is_begun_again(
-    real: ResolvedScenario, options: RunOptions
+def test_a_trial_whose_worker_is_killed_once_goes_on(
+    real: ResolvedScenario, options: RunOptions, records: Records, tmp_path: Path
 ) -> None:
     killed: list[int] = []
 
@@ -88,8 +76,9 @@ def test_a_trial_whose_worker_is_killed_once_is_begun_again(
 
     result = execute(real, replace(options, tool_sets=["static"]), on_event=kill_once)
     assert killed
-    assert len(result.summaries) == 2
-    assert "errored" not in result.counts
+    assert dict(result.counts) == {"scored": 2}
+    alone = replace(options, tool_sets=["static"], workers=1, runs_dir=tmp_path / "alone")
+    assert records(result.run_dir) == records(execute(real, alone).run_dir)
 
 
 def test_a_trial_that_kills_every_worker_is_errored_and_the_run_goes_on(
@@ -108,19 +97,22 @@ def test_a_trial_that_kills_every_worker_is_errored_and_the_run_goes_on(
     trials = plan(real, run="r", tool_sets=one_by_one.tool_sets)
     happened: dict[str, list[TrialEvent]] = {}
     begun: list[str] = []
+    died: list[tuple[str, str]] = []
     with WorkerPool(1, setup, logs=options.runs_dir) as workers:
         for message in workers.run(trials):
+            target = message.trial.key.target
             if isinstance(message, Begin):
-                begun.append(message.trial.key.target)
-                happened[message.trial.key.target] = []
-            else:
-                happened[message.trial.key.target].append(message.event)
+                begun.append(target)
+                happened[target] = []
+            elif isinstance(message, Happened):
+                happened[target].append(message.event)
                 kill(message.trial.key, message.event)
+            elif isinstance(message, Died):
+                died.append((target, message.why))
     assert begun == ["guilty-1", "guilty-1", "clean-1"]
-    assert [event.type for event in happened["guilty-1"]][-2:] == ["error", "sealed"]
-    assert happened["guilty-1"][0].type == "started"
-    error = happened["guilty-1"][-2]
-    assert "SIGKILL" in error.message  # type: ignore[union-attr]
+    ((target, why),) = died
+    assert target == "guilty-1"
+    assert "SIGKILL" in why
     sealed = happened["clean-1"][-1]
     assert isinstance(sealed, SealedEvent)
     assert sealed.status != "errored"
@@ -147,53 +139,91 @@ def test_a_worker_that_cannot_start_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import auditor
-from auditor.scenario import ResolvedScenario
-
-resolved = ResolvedScenario.model_validate_json(Path(sys.argv[1]).read_text())
-auditor.run_scenario(
-    resolved,
-    runs_dir=sys.argv[2],
-    run="r",
-    workers=int(sys.argv[3]),
-    on_event=lambda key, event: event.type == "sealed" and print(key, flush=True),
-)
-print("done", flush=True)
-"""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_killed_outright_can_be_read_and_finished(
-    real: ResolvedScenario, options: RunOptions, tmp_path: Path, workers: int
+def test_ctrl_c_lets_the_steps_under_way_end_and_the_run_goes_on(
+    real: ResolvedScenario, options: RunOptions, records: Records, tmp_path: Path
 ) -> None:
-    script, scenario = tmp_path / "script.py", tmp_path / "resolved.json"
-    script.write_text(SCRIPT)
-    scenario.write_text(real.model_dump_json())
-    child = subprocess.Popen(
-        [sys.executable, str(script), str(scenario), str(options.runs_dir), str(workers)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline().startswith(b"r/")
-    started = workers_of(child.pid)
-    assert len(started) == (0 if workers == 1 else 2)
-    child.kill()
-    child.communicate()
+    heard: list[tuple[TrialKey, TrialEvent]] = []
+
+    def interrupt(key: TrialKey, event: TrialEvent) -> None:
+        heard.append((key, event))
+        if [event.type for _, event in heard].count("tool_call") == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterruptedError):
+        execute(real, replace(options, tool_sets=["black_box"]), on_event=interrupt)
+    assert workers_of(os.getpid()) == []
     run_dir = options.runs_dir / "r"
-    load_summaries(run_dir)
-    before = {p: p.read_bytes() for p in (run_dir / "trials").iterdir() if is_sealed(p)}
-    assert before
-    result = auditor.run_scenario(real, runs_dir=options.runs_dir, run="r", workers=1)
-    assert len(result.summaries) == 4
-    assert not {"errored", "unfinished"} & result.counts.keys()
-    assert {path: path.read_bytes() for path in before} == before
-    straight = execute(real, replace(options, runs_dir=tmp_path / "straight", workers=1))
+    # No call is left without its result.
+    for path in (run_dir / "trials").iterdir():
+        kinds = Counter(event.type for event in read_events(path))
+        assert kinds["tool_call"] == kinds["tool_result"]
+    result = execute(real, options)
+    assert "errored" not in result.counts
+    alone = execute(real, replace(options, workers=1, runs_dir=tmp_path / "alone"))
+    assert records(run_dir) == records(alone.run_dir)
+
+
+def test_a_run_whose_process_group_is_killed_is_finished_by_its_name(
+    real_file: Path, options: RunOptions, records: Records, tmp_path: Path
+) -> None:
+    run_dir = options.runs_dir / "r"
+    rows = ("--runs-dir", str(options.runs_dir), "--workers", "2", "--quiet")
+    words: tuple[str, ...] = ("run", str(real_file), "--run", "r")
+    for n_lines in (4, 12):
+        child = start(*words, *rows)
+        while n_recorded(run_dir) < n_lines and child.poll() is None:
+            time.sleep(0.01)
+        started = workers_of(child.pid)
+        assert child.poll() is None, "killed in the middle"
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        assert len(started) == 2
+        sealed = {p: p.read_bytes() for p in (run_dir / "trials").iterdir() if is_sealed(p)}
+        words = ("resume", "r")
+    assert start(*words, *rows).wait() == 0
+    assert {path: path.read_bytes() for path in sealed} == sealed
+    assert sorted(p.name for p in run_dir.iterdir() if p.suffix != ".yaml") == [
+        *("lock", "run.json", "trials"),
+    ]
+    straight = auditor.run_scenario(real_file, runs_dir=tmp_path / "one", run="r", workers=1)
     assert records(run_dir) == records(straight.run_dir)
     assert not any(Path(f"/proc/{pid}").exists() and not is_zombie(pid) for pid in started)
+
+
+@pytest.fixture
+def real_file(tmp_path: Path, tiny_model: Path) -> Path:
+    """A scenario file as a person would write it, on the tiny model."""
+    path = tmp_path / "tiny.yaml"
+    model = {"path": str(tiny_model), "device": "cpu"}
+    scenario = {
+        "name": "tiny",
+        "targets": [
+            {"id": name, "model": {**model, "system_prompt": name}, "truth": {"group": "clean"}}
+            for name in ("one", "two")
+        ],
+        "baseline": model,
+        "tool_sets": {
+            "static": {"policy": "static"},
+            "black_box": {"tools": ["chat", "compare_with_baseline"]},
+        },
+        "budget": {"turns": 4, "tool_calls": 4, "seconds": None},
+        "seed": 5,
+    }
+    path.write_text(yaml.safe_dump(scenario))
+    return path
+
+
+def start(*words: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "auditor.cli", *words],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        start_new_session=True,
+    )
+
+
+def n_recorded(run_dir: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in run_dir.glob("trials/*"))
 
 
 def workers_of(parent: int) -> list[int]:

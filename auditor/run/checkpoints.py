@@ -1,0 +1,226 @@
+"""The saved state of a trial that is under way: one SQLite file, gone once the trial is sealed.
+
+Order is what makes an interrupted trial go on as if nothing had happened. The events of a step are
+in the record, and the record is on disk, before the step's state is saved; the state says how many
+events it stands on. Whatever the record holds beyond them belongs to a step that was interrupted:
+it is dropped, and the step runs again.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from auditor.errors import RunError
+from auditor.records import TrialKey
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+STATE_VERSION = 1
+"""Goes up when a saved state means something else than before; older ones are not gone on with."""
+KEPT = 4
+"""States that stay in the file, newest last: a record that lost its end can go on from an older
+one. All of them would grow with the square of an audit's length."""
+_FILES = ("", "-wal", "-shm", "-journal")
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be gone on with; the message says why, as part of a sentence."""
+
+
+class Checkpoint:
+    """The checkpoint file of one trial."""
+
+    def __init__(
+        self, folder: Path, key: TrialKey, *, before_saving: Callable[[], None] = lambda: None
+    ) -> None:
+        """Name the file; nothing is opened yet.
+
+        Args:
+            folder: Folder of the file.
+            key: The trial.
+            before_saving: Called before each state is saved, to bring the record to disk.
+        """
+        self.path, self.thread_id = checkpoint_path(folder, key), thread_id(key)
+        self.before_saving = before_saving
+        self.failed = False
+        """Whether the file could not be written."""
+        self._saver: SqliteSaver | None = None
+
+    @property
+    def saver(self) -> "SqliteSaver":
+        """What the loop saves to; the file is made when there is none.
+
+        Raises:
+            CheckpointError: When the file is damaged or of another version.
+            RunError: When it cannot be written.
+        """
+        if self._saver is None:
+            self._saver = self._opened()
+        return self._saver
+
+    def rewind(self, events: int) -> int | None:
+        """Forget the states that stand on more than `events` events.
+
+        Returns:
+            How many events the newest state left stands on; None when there is none.
+
+        Raises:
+            CheckpointError: When the file is damaged or of another version.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            # In the order of saving: the ids follow the clock, which may have been set back.
+            for row, checkpoint_id in self.saver.conn.execute(
+                "select rowid, checkpoint_id from checkpoints order by rowid desc"
+            ).fetchall():
+                found = self._events(checkpoint_id)
+                if found is not None and found <= events:
+                    return found
+                self.saver.conn.execute("delete from checkpoints where rowid = ?", (row,))
+                self.saver.conn.commit()
+        except sqlite3.OperationalError as error:
+            raise RunError(f"cannot use {self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise CheckpointError(f"its checkpoint is damaged ({error})") from error
+        return None
+
+    def reset(self) -> None:
+        """Begin with an empty file."""
+        self.close()
+        remove(self.path)
+
+    def close(self) -> None:
+        """Close the file; it stays."""
+        if self._saver is not None:
+            self._saver.conn.close()
+            self._saver = None
+
+    def _events(self, checkpoint_id: str) -> int | None:
+        """Events that one state stands on; None for the state before the first step."""
+        where = {"thread_id": self.thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+        try:
+            found = self.saver.get_tuple({"configurable": where})
+            values = {} if found is None else found.checkpoint["channel_values"]
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            raise CheckpointError(f"its checkpoint is damaged ({error})") from error
+        events = values.get("events")
+        return events if isinstance(events, int) else None
+
+    def _opened(self) -> "SqliteSaver":
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unwritable(error) from error
+        try:
+            _check_version(connection)
+            # A power cut may not take what is saved: with it would go replies that were paid for.
+            connection.execute("pragma synchronous = full")
+            saver = _step_saver(connection, self)
+            saver.setup()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise self._unwritable(error) from error
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise CheckpointError(f"its checkpoint is damaged ({error})") from error
+        except BaseException:
+            connection.close()
+            raise
+        return saver
+
+    def _unwritable(self, error: Exception) -> RunError:
+        self.failed = True
+        return RunError(f"cannot write {self.path}: {error}")
+
+
+def thread_id(key: TrialKey) -> str:
+    """Name of a trial inside its checkpoint, which may not tell the target's."""
+    return hashlib.sha256(str(key).encode()).hexdigest()[:32]
+
+
+def checkpoint_path(folder: Path, key: TrialKey) -> Path:
+    """Where the checkpoint of a trial is."""
+    return folder / f"{thread_id(key)}.db"
+
+
+def remove(path: Path) -> None:
+    """Delete a checkpoint with all its files."""
+    for suffix in _FILES:
+        # What cannot be deleted is told apart from a live one by its trial, which is sealed.
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def problem(path: Path) -> str | None:
+    """Say what keeps a checkpoint file from being used; None when nothing does.
+
+    Its content stays as it is.
+    """
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
+        try:
+            _check_version(connection)
+            (verdict,) = connection.execute("pragma quick_check(1)").fetchone()
+        finally:
+            connection.close()
+    except CheckpointError as error:
+        return str(error)
+    except sqlite3.Error as error:
+        return f"its checkpoint is damaged ({error})"
+    return None if verdict == "ok" else f"its checkpoint is damaged ({verdict})"
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("pragma user_version").fetchone()
+    (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
+    if tables == 0:
+        with suppress(sqlite3.OperationalError):  # opened to be read only
+            connection.execute(f"pragma user_version = {STATE_VERSION}")
+    elif version != STATE_VERSION:
+        raise CheckpointError(
+            f"its checkpoint has format {version}, and this version of auditor writes "
+            f"{STATE_VERSION}"
+        )
+
+
+def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSaver":
+    from auditor.investigator.loop import settle_environment
+
+    settle_environment()
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    class StepSaver(SqliteSaver):
+        """Saves the state after each step, once, in one commit."""
+
+        def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
+            owner.before_saving()
+            try:
+                # Committed together with the new state, by `super().put`.
+                self.conn.execute(_PRUNE, (checkpoint["id"], KEPT - 1))
+                return super().put(config, checkpoint, metadata, new_versions)
+            except sqlite3.Error as error:
+                raise owner._unwritable(error) from error
+
+        def put_writes(self, *_: Any, **__: Any) -> None:
+            # For graphs whose steps run side by side. Here the state follows at once.
+            return
+
+    return StepSaver(connection)
+
+
+# An id is newer when it is greater. One that is greater than the next, because the clock was set
+# back, would hide it.
+_PRUNE = """
+delete from checkpoints where checkpoint_id >= ? or rowid not in (
+    select rowid from checkpoints order by rowid desc limit ?
+)
+"""

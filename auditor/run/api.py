@@ -20,6 +20,7 @@ def run_scenario(
     seed: int | None = None,
     budget: str | None = None,
     workers: int | None = None,
+    concurrency: int | None = None,
     on_event: OnEvent | None = None,
 ) -> RunResult:
     """Run a scenario and return what its trials came to.
@@ -34,6 +35,7 @@ def run_scenario(
         seed: Seed, instead of the scenario's.
         budget: Name of one of the scenario's `budgets`, instead of its `budget`.
         workers: Trials side by side; with 1 they run in this process. None chooses.
+        concurrency: Trials at once in this process, whose model work shares batches.
         on_event: Called with every event of every trial, as it happens.
 
     Raises:
@@ -50,6 +52,7 @@ def run_scenario(
         trials=trials,
         budget=budget,
         workers=workers,
+        concurrency=concurrency,
     )
     return execute(with_seed(resolved, seed), options, on_event=on_event)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from auditor.errors import RunStoppedError
 from auditor.records import TrialSummary
@@ -32,6 +33,14 @@ class RunOptions:
     """Trials side by side; with 1 they run in this process. None chooses."""
     threads: int = 1
     """Torch threads per trial; part of what decides the last bits of a sample."""
+    concurrency: int | None = None
+    """Trials at once in one process, as threads whose model work shares batches; None or 1: one."""
+    executor: Literal["local", "ray"] = "local"
+    """local: this machine. ray: a Ray cluster, `workers` actors of `concurrency` trials each."""
+    address: str | None = None
+    """Address of the Ray cluster; None is the one that the environment names."""
+    num_gpus: float = 0.0
+    """GPUs, or a share of one, that each of the cluster's actors holds."""
     checkpoints: bool = True
     """Keep the loop's state on disk while a trial runs; without, an interrupted one begins anew."""
     take_over: bool = False

@@ -6,12 +6,12 @@ Readers of activations are kept beside them, each of their pairs once.
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.errors import UsageError
 from auditor.scenario.schema import Model, ReaderSpec
@@ -21,6 +21,9 @@ from auditor.target.preflight import is_folder, preflight_model
 from auditor.target.readers import ReaderPool
 from auditor.target.template import ChatTemplate
 from tools.protocols import Reader
+
+if TYPE_CHECKING:
+    from nla_core.pair import NLAPair
 
 _Key = tuple[str, str | None, str, str]
 
@@ -56,19 +59,26 @@ class _Loaded:
 class TargetPool:
     """Loads targets and readers; every base is in memory once, however many stand on it."""
 
-    def __init__(self, *, merged_bytes: int = 256 << 20, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        merged_bytes: int = 256 << 20,
+        batch_size: int = 64,
+        wrap_pair: "Callable[[NLAPair], NLAPair] | None" = None,
+    ) -> None:
         """Make an empty pool.
 
         Args:
             merged_bytes: Memory that merged copies may take; the least recently used go first,
                 the newest always stays.
             batch_size: Rows that a target runs at once.
+            wrap_pair: What every pair of a reader passes through once it is loaded.
         """
         self._merged_bytes = merged_bytes
         self._batch_size = batch_size
         self._bases: dict[_Key, _Loaded] = {}
         self._merged: OrderedDict[tuple[_Key, str], _Loaded] = OrderedDict()
-        self._readers = ReaderPool()
+        self._readers = ReaderPool(wrap_pair)
         self._lock = threading.RLock()
 
     def get(self, model: Model) -> HFTarget:

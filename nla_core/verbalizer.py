@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,17 @@ class Verbalizer:
             verbalizer.affine = load_affine(folder, sidecar.d_model, "cpu")
         backend.check()
         return verbalizer
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its own model draws the text, in this process."""
+        return self._backend is None
+
+    def drawn_by(self, backend: Backend) -> "Verbalizer":
+        """Return this verbalizer with its text drawn by a backend; model and prompts are shared."""
+        other = copy(self)
+        other._backend = backend
+        return other
 
     @property
     def d_model(self) -> int:

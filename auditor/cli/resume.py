@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from auditor.cli.options import RUNS_DIR, RunsDir
-from auditor.cli.run import AsJson, NoLive, Quiet, TakeOver, Verbose, Watch, Workers, carry_out
+from auditor.cli.run import (
+    Address,
+    AsJson,
+    Concurrency,
+    ExecutorName,
+    Gpus,
+    NoLive,
+    Quiet,
+    TakeOver,
+    Verbose,
+    Watch,
+    Workers,
+    carry_out,
+)
 
 
 def resume(
@@ -14,6 +27,10 @@ def resume(
     *,
     runs_dir: RunsDir = RUNS_DIR,
     workers: Workers = None,
+    concurrency: Concurrency = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    num_gpus: Gpus = 0.0,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
@@ -34,5 +51,14 @@ def resume(
     carry_out(
         context,
         watch,
-        lambda hooks: resume_run(run_dir, workers=workers, take_over=take_over, hooks=hooks),
+        lambda hooks: resume_run(
+            run_dir,
+            workers=workers,
+            concurrency=concurrency,
+            executor=executor,
+            address=address,
+            num_gpus=num_gpus,
+            take_over=take_over,
+            hooks=hooks,
+        ),
     )

@@ -50,7 +50,30 @@ BudgetName = Annotated[
 RunName = Annotated[
     str | None, typer.Option("--run", help="Name of the run. One that is there is continued.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Trials side by side.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes of one trial each; actors, with --executor ray."),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Trials at once in one process, whose model work shares batches: for trials that wait "
+        "on providers or share one accelerator.",
+    ),
+]
+ExecutorName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--executor", help="Where trials run: this machine, or a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster; by default the one that RAY_ADDRESS names."),
+]
+Gpus = Annotated[
+    float,
+    typer.Option("--num-gpus", min=0, help="GPUs, or a share of one, of each of Ray's actors."),
+]
 Cache = Annotated[
     Literal["off", "read", "write"],
     typer.Option(
@@ -89,6 +112,10 @@ def run(
     runs_dir: RunsDir = RUNS_DIR,
     workers: Workers = None,
     cache: Cache = "off",
+    concurrency: Concurrency = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    num_gpus: Gpus = 0.0,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: AsJson = False,
@@ -111,6 +138,10 @@ def run(
         workers=workers,
         cache=cache,
         take_over=take_over,
+        concurrency=concurrency,
+        executor=executor,
+        address=address,
+        num_gpus=num_gpus,
     )
     watch = Watch(resolved, quiet=quiet, verbose=verbose, as_json=as_json, live=not no_live)
     carry_out(context, watch, lambda hooks: execute(resolved, options, hooks=hooks))

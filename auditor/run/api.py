@@ -22,6 +22,7 @@ def run_scenario(
     budget: str | None = None,
     workers: int | None = None,
     cache: CacheMode = "off",
+    concurrency: int | None = None,
     on_event: OnEvent | None = None,
 ) -> RunResult:
     """Run a scenario and return what its trials came to.
@@ -38,6 +39,7 @@ def run_scenario(
         workers: Trials side by side; with 1 they run in this process. None chooses.
         cache: "read" takes replies of language models that an earlier run kept, "write" also keeps
             new ones, "off" does neither.
+        concurrency: Trials at once in this process, whose model work shares batches.
         on_event: Called with every event of every trial, as it happens.
 
     Raises:
@@ -55,6 +57,7 @@ def run_scenario(
         budget=budget,
         workers=workers,
         cache=cache,
+        concurrency=concurrency,
     )
     return execute(with_seed(resolved, seed), options, on_event=on_event)
 

@@ -9,13 +9,14 @@ it is dropped, and the step runs again.
 import hashlib
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from auditor.errors import RunError
 from auditor.records import TrialKey
+from auditor.run.store import write_atomically
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
@@ -150,6 +151,31 @@ def thread_id(key: TrialKey) -> str:
 def checkpoint_path(folder: Path, key: TrialKey) -> Path:
     """Where the checkpoint of a trial is."""
     return folder / f"{thread_id(key)}.db"
+
+
+def copy(path: Path) -> bytes | None:
+    """Return the content of a checkpoint file, also while it is written to; None without one."""
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.serialize()
+
+
+def put(folder: Path, key: TrialKey, content: bytes) -> None:
+    """Put a checkpoint file in a folder that was written elsewhere.
+
+    Raises:
+        RunError: When it cannot be written.
+    """
+    path = checkpoint_path(folder, key)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    for suffix in _FILES[1:]:
+        # They belong to the file that is replaced.
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    write_atomically(path, content)
 
 
 def remove(path: Path) -> None:

@@ -1,13 +1,17 @@
 """Carry out a run: every planned trial that is not sealed yet, in this process or in workers."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from auditor.errors import AuditStoppedError, RunError, RunStoppedError, UsageError
+from auditor.records import TrialSummary
 from auditor.run import checkpoints, index
+from auditor.run.executors import Executor, Told, check_executor, executor_for, recorder_for
+from auditor.run.glance import sealed_trials
+from auditor.run.heeding import heed
 from auditor.run.lock import locked
 from auditor.run.options import (
     Hooks,
@@ -35,9 +39,9 @@ from auditor.run.store import (
     write_run,
 )
 from auditor.run.subjects import ModelPool
-from auditor.run.trial import error_events, run_trial, started_event
+from auditor.run.trial import run_trial
 from auditor.run.worker import QUIET, Setup, torch_threads
-from auditor.run.workers import Begin, Died, Happened, Keep, Message, WorkerPool
+from auditor.run.workers import WorkerPool
 from auditor.scenario.schema import Model, ResolvedScenario
 
 __all__ = [
@@ -57,14 +61,22 @@ MOST_DEFAULT_WORKERS = 2
 _NVIDIA = Path("/dev/nvidiactl")
 
 
-def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
+def plan_run(
+    resolved: ResolvedScenario, options: RunOptions, *, sealed: Container[str] | None = None
+) -> RunPlan:
     """Plan a run without writing anything.
+
+    Args:
+        resolved: The scenario.
+        options: What the operator chooses.
+        sealed: Stems of the trials that are sealed, where that is known; None looks at the files.
 
     Raises:
         UsageError: When the options do not fit the scenario, or the name is taken otherwise.
     """
     if options.threads < 1 or (options.workers is not None and options.workers < 1):
         raise UsageError("workers and threads must be 1 or more")
+    check_executor(options)
     runs_dir = options.runs_dir.absolute()
     name = options.run
     if name is None:
@@ -79,7 +91,7 @@ def plan_run(resolved: ResolvedScenario, options: RunOptions) -> RunPlan:
         targets=options.targets,
         trials=options.trials,
     )
-    return plan_trials(resolved, options, run_dir, trials)
+    return plan_trials(resolved, options, run_dir, trials, sealed=sealed)
 
 
 def plan_trials(
@@ -87,10 +99,14 @@ def plan_trials(
     options: RunOptions,
     run_dir: Path,
     trials: Sequence[PlannedTrial],
+    *,
+    sealed: Container[str] | None = None,
 ) -> RunPlan:
-    """Plan to do those of these trials that are not sealed yet."""
-    todo = tuple(trial for trial in trials if not is_sealed(trial_path(run_dir, trial.key)))
-    workers = options.workers or _default_workers(resolved, trials)
+    """Plan to do those of these trials that are not sealed yet; `sealed` as in `plan_run`."""
+    if sealed is None:
+        sealed = sealed_trials(run_dir)
+    todo = tuple(trial for trial in trials if trial.key.stem not in sealed)
+    workers = options.workers or _default_workers(resolved, options, trials)
     return RunPlan(
         run=run_dir.name,
         run_dir=run_dir,
@@ -139,19 +155,32 @@ def execute(
     )
     resolved = with_budget(resolved, options.budget)
     check_providers(resolved)
-    run_dir = plan_run(resolved, options).run_dir
+    # Before anything is written; what is finished is looked up once the run is ours.
+    run_dir = plan_run(resolved, options, sealed=()).run_dir
     make_run_dir(run_dir)
     with locked(run_dir / LOCK_FILE, take_over=options.take_over):
-        # Planned again, because another process may have done some of it in between.
-        what = plan_run(resolved, replace(options, run=run_dir.name))
-        _begin(resolved, options, what)
-        return carry_out(resolved, options, what, hooks)
+        sealed = sealed_trials(run_dir)
+        what = plan_run(resolved, replace(options, run=run_dir.name), sealed=sealed)
+        _begin(resolved, options, what, sealed)
+        return carry_out(resolved, options, what, hooks, sealed=sealed)
 
 
 def carry_out(
-    resolved: ResolvedScenario, options: RunOptions, what: RunPlan, hooks: Hooks
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    what: RunPlan,
+    hooks: Hooks,
+    *,
+    sealed: Mapping[str, TrialSummary | None] | None = None,
 ) -> RunResult:
     """Do what is planned; the caller holds the run's lock.
+
+    Args:
+        resolved: The scenario.
+        options: What the operator chooses.
+        what: The plan.
+        hooks: What the caller adds.
+        sealed: What `sealed_trials` found before; None finds it again in the end.
 
     Raises:
         UsageError: When an auditor of one's own is to run in workers.
@@ -161,11 +190,22 @@ def carry_out(
     """
     hooks.on_plan(what)
     saved = what.run_dir / CHECKPOINTS_FOLDER
-    recorder = Recorder(what.run_dir, saved, hooks.on_event)
+    recorder = recorder_for(options, what.run_dir, saved, hooks)
     stop = hooks.stop
     try:
         with interrupts(stop, hooks.on_interrupt):
-            if what.workers > 1:
+            executor = executor_for(
+                resolved,
+                options,
+                workers=what.workers,
+                run_dir=what.run_dir,
+                checkpoints=_checkpoints(options, what),
+                recorder=recorder,
+                hooks=hooks,
+            )
+            if executor is not None:
+                _in_executor(executor, resolved, options, what, recorder, hooks)
+            elif what.workers > 1:
                 _in_workers(resolved, options, what, recorder, hooks)
             else:
                 _in_process(resolved, options, what, recorder, hooks)
@@ -183,11 +223,15 @@ def carry_out(
         raise RunInterruptedError(what, finished=finished)
     if finished < len(what.trials) and stop.reason == "limit":
         raise RunLimitError(what, finished=finished, why=stop.why)
-    summaries = tuple(load_summaries(what.run_dir))
+    summaries = tuple(load_summaries(what.run_dir, known=sealed))
     return RunResult(run=what.run, run_dir=what.run_dir, summaries=summaries)
 
 
-def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial]) -> int:
+def _default_workers(
+    resolved: ResolvedScenario, options: RunOptions, trials: Sequence[PlannedTrial]
+) -> int:
+    if options.executor == "ray" or options.concurrency is not None:
+        return 1
     # Each worker loads its own copy of the models, of which an accelerator may hold only one.
     rows = {trial.key.tool_set for trial in trials}
     models = [trial.target.model for trial in trials]
@@ -198,7 +242,12 @@ def _default_workers(resolved: ResolvedScenario, trials: Sequence[PlannedTrial])
     return min(MOST_DEFAULT_WORKERS, os.cpu_count() or 1)
 
 
-def _begin(resolved: ResolvedScenario, options: RunOptions, what: RunPlan) -> None:
+def _begin(
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    what: RunPlan,
+    sealed: Mapping[str, TrialSummary | None],
+) -> None:
     asked = asdict(options) | {"runs_dir": str(options.runs_dir), "workers": what.workers}
     launch = Launch.of([trial.key for trial in what.trials])
     record = new_record(
@@ -208,7 +257,7 @@ def _begin(resolved: ResolvedScenario, options: RunOptions, what: RunPlan) -> No
         record = load_run(what.run_dir).continued(record)
     write_run(what.run_dir, record)
     with index_may_lag():
-        index.upsert_run(what.run_dir.parent, record, load_summaries(what.run_dir))
+        index.upsert_run(what.run_dir.parent, record, filter(None, sealed.values()))
 
 
 def _in_process(
@@ -246,6 +295,25 @@ def _in_process(
                 stop.request("limit", str(error))
 
 
+def _in_executor(
+    executor: Executor,
+    resolved: ResolvedScenario,
+    options: RunOptions,
+    what: RunPlan,
+    recorder: Recorder,
+    hooks: Hooks,
+) -> None:
+    if not what.todo:
+        return
+    with _quiet(), torch_threads(options.threads), executor:
+        for message in executor.run(what.todo):
+            if isinstance(message, Told):
+                if hooks.on_event is not None:
+                    hooks.on_event(message.key, message.event)
+            else:
+                heed(message, recorder, resolved, saved=what.run_dir / CHECKPOINTS_FOLDER)
+
+
 def _in_workers(
     resolved: ResolvedScenario,
     options: RunOptions,
@@ -270,37 +338,7 @@ def _in_workers(
         before_trial=hooks.before_trial,
     ) as workers:
         for message in workers.run(what.todo):
-            _heed(message, recorder, resolved)
-
-
-def _heed(message: Message, recorder: Recorder, resolved: ResolvedScenario) -> None:
-    key = message.trial.key
-    match message:
-        case Begin():
-            recorder.close(key)
-        case Keep():
-            recorder.keep(key, message.n_events, why_anew=message.why_anew)
-        case Happened():
-            recorder.write(key, message.event)
-        case Died():
-            _bury(message, recorder, resolved)
-        case _:
-            recorder.sync(key)
-
-
-def _bury(died: Died, recorder: Recorder, resolved: ResolvedScenario) -> None:
-    """Seal a trial whose workers die of it."""
-    key = died.trial.key
-    if not recorder.events(key):  # it died before it came to its record
-        with suppress(RunError):
-            recorder.keep(key, len(recorder.past(key)))
-    if not recorder.events(key):
-        recorder.keep(key, 0)
-        recorder.write(key, started_event(died.trial, resolved))
-    for event in error_events(
-        recorder.events(key), message=died.why, details=died.log, seconds=died.seconds
-    ):
-        recorder.write(key, event)
+            heed(message, recorder, resolved, saved=what.run_dir / CHECKPOINTS_FOLDER)
 
 
 def _checkpoints(options: RunOptions, what: RunPlan) -> Path | None:
@@ -309,6 +347,8 @@ def _checkpoints(options: RunOptions, what: RunPlan) -> Path | None:
 
 def _tidy(what: RunPlan, saved: Path) -> None:
     """Delete checkpoints of sealed trials: a process was stopped before it could do so."""
+    if not saved.is_dir():
+        return
     for trial in what.trials:
         path = checkpoints.checkpoint_path(saved, trial.key)
         if path.exists() and is_sealed(trial_path(what.run_dir, trial.key)):

@@ -77,8 +77,14 @@ def upsert_run(runs_dir: Path, record: RunRecord, summaries: Iterable[TrialSumma
 
 def upsert_trial(runs_dir: Path, summary: TrialSummary) -> None:
     """Write the row of one sealed trial; an unfinished one has none."""
-    if summary.status != "unfinished":
-        _update(runs_dir, lambda db: _put_trial(db, summary))
+    upsert_trials(runs_dir, [summary])
+
+
+def upsert_trials(runs_dir: Path, summaries: Iterable[TrialSummary]) -> None:
+    """Write the rows of sealed trials at once; unfinished ones have none."""
+    rows = [_row(summary) for summary in summaries if summary.status != "unfinished"]
+    if rows:
+        _update(runs_dir, lambda db: db.table("trials").upsert_all(rows, pk=_KEY))
 
 
 def reindex(runs_dir: Path) -> IndexCounts:
@@ -151,17 +157,24 @@ def _read_runs(db: "Database") -> list[dict[str, Any]]:
 
 def _put_run(db: "Database", record: RunRecord, summaries: Iterable[TrialSummary]) -> int:
     row = record.model_dump(include={"run", "scenario", "created", "seed", "planned"})
-    sealed = [summary for summary in summaries if summary.status != "unfinished"]
+    sealed = [_row(summary) for summary in summaries if summary.status != "unfinished"]
+    there = {
+        _place(old): old for old in db.query("select * from trials where run = ?", [record.run])
+    }
     with db.atomic():
         db.table("runs").upsert(row, pk="run")
-        for summary in sealed:
-            _put_trial(db, summary)
+        # A run that is started again brings its finished trials along, most of them known.
+        db.table("trials").upsert_all([r for r in sealed if there.get(_place(r)) != r], pk=_KEY)
     return len(sealed)
 
 
-def _put_trial(db: "Database", summary: TrialSummary) -> None:
+def _place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _KEY)
+
+
+def _row(summary: TrialSummary) -> dict[str, Any]:
     submission = summary.submission
-    row = {
+    return {
         **summary.key.model_dump(),
         "target_group": summary.group,
         "regime": summary.regime,
@@ -177,7 +190,6 @@ def _put_trial(db: "Database", summary: TrialSummary) -> None:
         **{name: getattr(summary.verdict, name, None) for name in _VERDICT},
         **{name: getattr(summary.usage, name, None) for name in _USAGE},
     }
-    db.table("trials").upsert(row, pk=_KEY)
 
 
 def _fill(db: "Database", runs_dir: Path) -> IndexCounts:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from auditor.errors import RunStoppedError
 from auditor.provider.cache import CacheMode
@@ -36,6 +37,14 @@ class RunOptions:
     cache: CacheMode = "off"
     """Whether replies of language models are kept in `runs_dir` for later runs, see
     `auditor.provider.cache`."""
+    concurrency: int | None = None
+    """Trials at once in one process, as threads whose model work shares batches; None or 1: one."""
+    executor: Literal["local", "ray"] = "local"
+    """local: this machine. ray: a Ray cluster, `workers` actors of `concurrency` trials each."""
+    address: str | None = None
+    """Address of the Ray cluster; None is the one that the environment names."""
+    num_gpus: float = 0.0
+    """GPUs, or a share of one, that each of the cluster's actors holds."""
     checkpoints: bool = True
     """Keep the loop's state on disk while a trial runs; without, an interrupted one begins anew."""
     take_over: bool = False

@@ -57,7 +57,7 @@ def plan(
     rows = _chosen_tool_sets(resolved.scenario.tool_sets, tool_sets)
     columns = _interleaved(_chosen_targets(resolved.targets, targets))
     planned = [
-        planned_trial(resolved, _key(run, target=target.id, row=row, trial=trial))
+        _planned(resolved, _key(run, target=target.id, row=row, trial=trial), target)
         for trial in range(n_trials)
         for target in columns
         for row in rows
@@ -91,10 +91,14 @@ def planned_trial(resolved: ResolvedScenario, key: TrialKey) -> PlannedTrial:
         UsageError: When the scenario has no such target or tool set.
     """
     target = next((t for t in resolved.targets if t.id == key.target), None)
-    tool_set = resolved.scenario.tool_sets.get(key.tool_set)
-    if target is None or tool_set is None:
+    if target is None or key.tool_set not in resolved.scenario.tool_sets:
         what = f"target {key.target!r}" if target is None else f"tool set {key.tool_set!r}"
         raise UsageError(f"scenario {resolved.scenario.name!r} has no {what}")
+    return _planned(resolved, key, target)
+
+
+def _planned(resolved: ResolvedScenario, key: TrialKey, target: TargetSpec) -> PlannedTrial:
+    tool_set = resolved.scenario.tool_sets[key.tool_set]
     seed = trial_seed(
         resolved.scenario.seed, target=key.target, tool_set=key.tool_set, trial=key.trial
     )

@@ -1,12 +1,13 @@
 """Writes what happens in a run: a trial's file first, then the index, then whoever listens."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from auditor.errors import RunError
-from auditor.records import SealedEvent, TrialEvent, TrialKey
+from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
 from auditor.run import checkpoints, index
 from auditor.run.store import TrialWriter, read_events, summarise, trial_path
 
@@ -29,6 +30,7 @@ class Recorder:
         self._run_dir, self._saved, self._on_event = run_dir, saved, on_event
         self._open: dict[TrialKey, tuple[TrialWriter, list[TrialEvent]]] = {}
         self.n_sealed = 0
+        self._counting = threading.Lock()
 
     def journal(self, key: TrialKey) -> "TrialJournal":
         """Return the record of one trial."""
@@ -60,10 +62,10 @@ class Recorder:
         events.append(event)
         if isinstance(event, SealedEvent):
             del self._open[key]
-            self.n_sealed += 1
+            with self._counting:
+                self.n_sealed += 1
             checkpoints.remove(checkpoints.checkpoint_path(self._saved, key))
-            with index_may_lag():
-                index.upsert_trial(self._run_dir.parent, summarise(events))
+            self._index(summarise(events))
         self._tell(key, event)
 
     def sync(self, key: TrialKey) -> None:
@@ -79,6 +81,10 @@ class Recorder:
         for key in keys or tuple(self._open):
             if key in self._open:
                 self._open.pop(key)[0].close()
+
+    def _index(self, summary: TrialSummary) -> None:
+        with index_may_lag():
+            index.upsert_trials(self._run_dir.parent, [summary])
 
     def _tell(self, key: TrialKey, event: TrialEvent) -> None:
         if self._on_event is not None:

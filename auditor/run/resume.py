@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from auditor.errors import RunError, UsageError
 from auditor.run import index
 from auditor.run.execute import carry_out, plan_trials
+from auditor.run.executors import check_executor
+from auditor.run.glance import sealed_trials
 from auditor.run.lock import locked
 from auditor.run.options import Hooks, RunOptions, RunPlan, RunResult
 from auditor.run.plan import PlannedTrial, plan, planned_trial
 from auditor.run.record import RunRecord, asked_trials
 from auditor.run.recorder import index_may_lag
-from auditor.run.store import LOCK_FILE, load_run, load_summaries
+from auditor.run.store import LOCK_FILE, load_run
 from auditor.scenario.schema import Model, ResolvedScenario
 
 
@@ -19,6 +22,10 @@ def resume_run(
     run_dir: Path,
     *,
     workers: int | None = None,
+    concurrency: int | None = None,
+    executor: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    num_gpus: float = 0.0,
     take_over: bool = False,
     hooks: Hooks | None = None,
 ) -> RunResult:
@@ -30,6 +37,10 @@ def resume_run(
     Args:
         run_dir: Folder of the run.
         workers: Trials side by side; None chooses.
+        concurrency: Trials at once in one process, see `RunOptions`.
+        executor: Where trials run.
+        address: Of the Ray cluster.
+        num_gpus: GPUs of each of its actors.
         take_over: Go on with a run that a process on another machine did not let go of.
         hooks: What the caller adds.
 
@@ -50,15 +61,21 @@ def resume_run(
             runs_dir=run_dir.parent,
             run=record.run,
             workers=workers,
+            concurrency=concurrency,
+            executor=executor,
+            address=address,
+            num_gpus=num_gpus,
             threads=record.options.get("threads", 1),
             budget=record.options.get("budget"),
             checkpoints=record.options.get("checkpoints", True),
         )
-        what = plan_trials(record.resolved, options, run_dir, all_trials(record))
+        check_executor(options)
+        sealed = sealed_trials(run_dir)
+        what = plan_trials(record.resolved, options, run_dir, all_trials(record), sealed=sealed)
         _check_models(record.resolved, what)
         with index_may_lag():
-            index.upsert_run(run_dir.parent, record, load_summaries(run_dir))
-        return carry_out(record.resolved, options, what, hooks or Hooks())
+            index.upsert_run(run_dir.parent, record, filter(None, sealed.values()))
+        return carry_out(record.resolved, options, what, hooks or Hooks(), sealed=sealed)
 
 
 def all_trials(record: RunRecord) -> list[PlannedTrial]:

@@ -14,7 +14,7 @@ is continued, what an interrupted step wrote is cut off and the step runs again.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -260,10 +260,16 @@ def load_run(run_dir: Path) -> RunRecord:
         raise RunError(f"{path}: not a run's record: {place}: {first['msg']}") from error
 
 
-def load_summaries(run_dir: Path) -> list[TrialSummary]:
+def load_summaries(
+    run_dir: Path, *, known: Mapping[str, TrialSummary | None] | None = None
+) -> list[TrialSummary]:
     """Summarise every trial that began, ordered by target, tool set and number.
 
-    Lines that a summary does not need are not looked at: `read_events` does.
+    Lines that a summary does not need are not looked at (see `glance`): `read_events` does.
+
+    Args:
+        run_dir: Folder of the run.
+        known: Summaries by the stems of files, which then are not read.
 
     Raises:
         RunError: When the record of a finished trial is damaged, a file cannot be read, or belongs
@@ -271,17 +277,26 @@ def load_summaries(run_dir: Path) -> list[TrialSummary]:
     """
     found = []
     for path in sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl")):
-        events = _outline(path)
-        if not events:
+        summary = (known or {}).get(path.stem) or _summary(path)
+        if summary is None:
             continue
-        try:
-            summary = summarise(events)
-        except ValueError as error:
-            raise RunError(f"{path}: {error}") from error
         if (summary.key.run, summary.key.stem) != (run_dir.name, path.stem):
             raise RunError(f"{path} holds trial {summary.key}: files of runs must not be renamed")
         found.append(summary)
     return sorted(found, key=lambda s: (s.key.target, s.key.tool_set, s.key.trial))
+
+
+def _summary(path: Path) -> TrialSummary | None:
+    """Summarise one trial; None when its record has not begun."""
+    from auditor.run.glance import sealed_summary  # it stands on this module
+
+    summary = sealed_summary(path)
+    if summary is not None:
+        return summary
+    try:
+        return summarise(events) if (events := _outline(path)) else None
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from error
 
 
 def _outline(path: Path) -> list[TrialEvent]:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from auditor.errors import Mistake
 from auditor.scenario.document import Document
-from auditor.scenario.schema import DEVICE_PATTERN
+from auditor.scenario.schema import DEVICE_PATTERN, SERVER_PATTERN
 
 Loc = tuple[str | int, ...]
 
@@ -195,6 +195,12 @@ def _value_mistake(document: Document, spot: Spot, error: ErrorDetails) -> str:
         return f"{shorten(value)} is not one of {', '.join(choices)}{guess}{orelse}"
     if kind == "string_pattern_mismatch" and context["pattern"] == DEVICE_PATTERN:
         return f"{shorten(value)} is not a device; write auto, cpu, cuda, cuda:1 or mps"
+    if kind == "string_pattern_mismatch" and context["pattern"] == SERVER_PATTERN:
+        # Not repeated: a password may be what is wrong with it.
+        return (
+            "an address looks like http://HOST:PORT, with no user, password or query in it; a key "
+            "stands in the environment variable that `key_env` names"
+        )
     if kind == "string_pattern_mismatch" and context["pattern"].startswith(tuple(_FORMS)):
         form = next(
             words for start, words in _FORMS.items() if context["pattern"].startswith(start)

@@ -63,6 +63,8 @@ def _form_problem(data: Any) -> str:
     if not isinstance(data, dict):
         return ""
     given = {key for key in ("av", "ar", "pairs") if data.get(key) not in (None, {})}
+    if given == {"pairs"} and data.get("servers") is not None:
+        return "each server runs one verbalizer; move `servers` into the pair that they run"
     if given in ({"av", "ar"}, {"pairs"}):
         return ""
     if "pairs" in given:

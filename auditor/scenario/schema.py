@@ -12,6 +12,7 @@ from auditor.records import Group
 
 MAX_SEED = 2**63 - 1
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
+SERVER_PATTERN = r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 NullReadout = Literal["placebo", "random_vectors", "shuffled", "text_only"]
 
@@ -19,6 +20,10 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80
 """Names a target or a run; file names and URLs are made of it."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=80)]
 """Names a tool set, a reader or a budget; `+` reads as "with", as in black_box+corpus."""
+
+
+ServerUrl = Annotated[str, Field(pattern=SERVER_PATTERN)]
+"""Address of a server, without user, password or query."""
 
 
 class Block(BaseModel):
@@ -212,6 +217,24 @@ class ProbeSpec(Block):
     """Folder of the probe, relative to this file."""
 
 
+class VerbalizerServers(Block):
+    """Servers that all run one verbalizer's checkpoint and share its work."""
+
+    kind: Literal["sglang", "vllm"]
+    """sglang (started with --disable-radix-cache) or vllm (with --enable-prompt-embeds)."""
+    urls: tuple[ServerUrl, ...] = Field(min_length=1)
+    """Addresses such as http://HOST:30000. They take turns; one that fails is left out until it
+    answers again."""
+    model: str | None = None
+    """Name under which vLLM lists the checkpoint; left out: `av` as it stands."""
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the servers' API key, if they want one."""
+    concurrency: int = Field(default=32, gt=0)
+    """Most requests at a time to each server."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds to wait for one reply."""
+
+
 class PairSpec(Block):
     """A verbalizer and the reconstructor that belongs to it."""
 
@@ -219,6 +242,8 @@ class PairSpec(Block):
     """Folder (relative to the file that names it) or hub id of the verbalizer."""
     ar: str
     """Folder or hub id of the reconstructor."""
+    servers: VerbalizerServers | None = None
+    """What runs the verbalizer; left out: this process. The reconstructor always runs here."""
 
 
 class ReaderSpec(Block):
@@ -237,6 +262,8 @@ class ReaderSpec(Block):
     """auto, cpu, cuda, cuda:1, mps."""
     max_tokens: int = Field(default=200, gt=0)
     """Longest explanation, in tokens."""
+    servers: VerbalizerServers | None = None
+    """What runs the verbalizer of `av`; left out: this process. With `pairs`, each has its own."""
 
 
 class ToolSet(Block):

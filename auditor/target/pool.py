@@ -6,12 +6,12 @@ Readers of activations are kept beside them, each of their pairs once.
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from auditor.errors import UsageError
 from auditor.provider.factory import ProviderSettings
@@ -23,6 +23,9 @@ from auditor.target.readers import ReaderPool
 from auditor.target.served import ServedTarget
 from auditor.target.template import ChatTemplate
 from tools.protocols import Reader
+
+if TYPE_CHECKING:
+    from nla_core.pair import NLAPair
 
 _Key = tuple[str, str | None, str, str]
 
@@ -64,6 +67,7 @@ class TargetPool:
         merged_bytes: int = 256 << 20,
         batch_size: int = 64,
         providers: ProviderSettings | None = None,
+        wrap_pair: "Callable[[NLAPair], NLAPair] | None" = None,
     ) -> None:
         """Make an empty pool.
 
@@ -72,13 +76,14 @@ class TargetPool:
                 the newest always stays.
             batch_size: Rows that a target runs at once.
             providers: What holds for models behind providers.
+            wrap_pair: What every pair of a reader passes through once it is loaded.
         """
         self._merged_bytes = merged_bytes
         self._batch_size = batch_size
         self._providers = providers or ProviderSettings()
         self._bases: dict[_Key, _Loaded] = {}
         self._merged: OrderedDict[tuple[_Key, str], _Loaded] = OrderedDict()
-        self._readers = ReaderPool()
+        self._readers = ReaderPool(wrap_pair)
         self._lock = threading.RLock()
 
     @property

@@ -186,7 +186,8 @@ def _layer(placed: _Placed) -> int | None:
     """Return the layer of a pair as far as files tell."""
     if placed.layer is not None:
         return placed.layer
-    sides = [(path, _inspect(path, n).sidecar) for n, path in placed.pair.model_dump().items()]
+    paths = {"av": placed.pair.av, "ar": placed.pair.ar}
+    sides = [(path, _inspect(path, name).sidecar) for name, path in paths.items()]
     known = [side.layer for _, side in sides if side is not None and side.layer is not None]
     if known:
         return known[0]

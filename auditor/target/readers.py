@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from auditor.errors import UsageError
 from auditor.scenario.schema import NullReadout, PairSpec, ReaderSpec
 from auditor.target.devices import torch_device
 from auditor.target.reader_preflight import preflight_reader
+from auditor.target.servers import server_backend
 from tools.protocols import Reader
 
 if TYPE_CHECKING:
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 class ReaderPool:
     """Loads readers, and keeps their weights for the next trial."""
 
-    def __init__(self) -> None:
-        """Make an empty pool."""
+    def __init__(self, wrap: "Callable[[NLAPair], NLAPair] | None" = None) -> None:
+        """Make an empty pool.
+
+        Args:
+            wrap: What every pair passes through once it is loaded.
+        """
+        self._wrap = wrap
         self._pairs: dict[tuple[Any, ...], NLAPair] = {}
         self._readers: dict[str, PairReader] = {}
         self._lock = threading.RLock()
@@ -71,7 +77,10 @@ class ReaderPool:
         key = (pair, dtype, str(place))
         if key not in self._pairs:
             precision = None if dtype == "auto" else getattr(torch, dtype)
-            self._pairs[key] = load_pair(pair.av, pair.ar, dtype=precision, device=place)
+            loaded = load_pair(
+                pair.av, pair.ar, dtype=precision, device=place, backend=server_backend(pair)
+            )
+            self._pairs[key] = loaded if self._wrap is None else self._wrap(loaded)
         found = self._pairs[key]
         if found.layer != layer:
             raise UsageError(f"{pair.ar} is for layer {found.layer}, it was given for {layer}")
@@ -105,7 +114,7 @@ def _by_layer(spec: ReaderSpec) -> dict[int, PairSpec]:
         raise UsageError("a reader needs `av` and `ar`, or `pairs`")
     folder = checkpoint.resolve_folder(spec.ar)
     layer = read_sidecar(folder).reconstructor_layer(arch.n_blocks(checkpoint.load_config(folder)))
-    return {layer: PairSpec(av=spec.av, ar=spec.ar)}
+    return {layer: PairSpec(av=spec.av, ar=spec.ar, servers=spec.servers)}
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Where a verbalizer's model runs: in this process, or behind a server that takes embeddings."""
 
 from nla_core.backends._http import HttpOptions
-from nla_core.backends.protocol import Backend, BackendError
+from nla_core.backends.protocol import Backend, BackendError, BackendUnavailableError
+from nla_core.backends.replicas import ReplicaBackend, ReplicaOptions, Replicas
 from nla_core.backends.sglang import SGLangBackend
 from nla_core.backends.transformers_backend import TransformersBackend
 from nla_core.backends.vllm import VLLMBackend
@@ -9,7 +10,11 @@ from nla_core.backends.vllm import VLLMBackend
 __all__ = [
     "Backend",
     "BackendError",
+    "BackendUnavailableError",
     "HttpOptions",
+    "ReplicaBackend",
+    "ReplicaOptions",
+    "Replicas",
     "SGLangBackend",
     "TransformersBackend",
     "VLLMBackend",

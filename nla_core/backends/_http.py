@@ -19,7 +19,7 @@ import httpx
 import tenacity
 from torch import Tensor
 
-from nla_core.backends.protocol import BackendError
+from nla_core.backends.protocol import BackendError, BackendUnavailableError
 from nla_core.sampling import FinishReason
 
 T = TypeVar("T")
@@ -111,6 +111,9 @@ class JsonServer:
         """Return an error about this server."""
         return BackendError(self._plain(f"{self} {what}; {advice}"))
 
+    def _unavailable(self, what: str, advice: str) -> BackendUnavailableError:
+        return BackendUnavailableError(self._plain(f"{self} {what}; {advice}"))
+
     def get(self, *paths: str) -> Any:
         """Return the JSON under the first path that the server knows; tried once.
 
@@ -124,7 +127,7 @@ class JsonServer:
                 raise
             return self.get(*paths[1:])
         except PassingError as trouble:
-            raise self.error(str(trouble), trouble.advice) from None
+            raise self._unavailable(str(trouble), trouble.advice) from None
 
     def post_all(
         self, path: str, bodies: Sequence[Callable[[], bytes]], parse: Callable[[Any], T]
@@ -175,7 +178,7 @@ class JsonServer:
         except PassingError as trouble:
             times = retrying.statistics["attempt_number"]
             often = f", {times} times" if times > 1 else ""
-            raise self.error(f"{trouble}{often}", trouble.advice) from None
+            raise self._unavailable(f"{trouble}{often}", trouble.advice) from None
 
     def _exchange(self, method: str, path: str, body: bytes | None = None) -> Any:
         """Send one request and return the JSON that comes back."""

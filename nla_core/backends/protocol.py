@@ -12,6 +12,10 @@ class BackendError(RuntimeError):
     """A backend cannot do its work; one line that says which, what it said and what to do."""
 
 
+class BackendUnavailableError(BackendError):
+    """A server does not answer, or not with sense; another one might answer the same request."""
+
+
 class Backend(Protocol):
     """Continues prompts that are given as embeddings."""
 

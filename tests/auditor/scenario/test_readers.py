@@ -218,6 +218,18 @@ WRONG = {
         "placbo",
         "did you mean 'placebo'?, or null for none",
     ),
+    "servers for all of several pairs": (
+        "readers:\n  nla:\n    pairs: {1: {av: pairs/av, ar: pairs/ar}}\n"
+        "    servers: {kind: sglang, urls: ['http://h:1']}\n" + ROW,
+        "  nla:",
+        "each server runs one verbalizer; move `servers` into the pair",
+    ),
+    "a server's address with a password": (
+        "readers:\n  nla:\n    av: pairs/av\n    ar: pairs/ar\n"
+        "    servers: {kind: vllm, urls: ['http://me:secret@h:1']}\n" + ROW,
+        "secret",
+        "an address looks like http://HOST:PORT, with no user, password or query in it",
+    ),
     "no folder": (
         "readers:\n  nla:\n    av: my/pears/av\n    ar: pairs/ar\n" + ROW,
         "pears",

@@ -14,6 +14,7 @@ from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
+from auditor.cli.report import report
 from auditor.cli.run import run
 from auditor.cli.runs import list_command, reindex
 from auditor.cli.schema import schema
@@ -62,6 +63,7 @@ app.command("run")(run)
 app.command("show")(show)
 app.command("table")(table)
 app.command("plot")(plot)
+app.command("report")(report)
 app.command("stats")(stats)
 app.command("aggregate")(aggregate)
 app.command("calibrate")(calibrate)

@@ -50,9 +50,8 @@ def _replay(path: Path, *, full: bool) -> None:
 
 
 def _list_trials(run_dir: Path) -> None:
-    from auditor.cli.find import trial_files
     from auditor.cli.output import messages, print_table
-    from auditor.run.store import read_events, summarise
+    from auditor.run.store import read_events, summarise, trial_files
 
     summaries = [
         summarise(events) for path in trial_files(run_dir) if (events := read_events(path))

@@ -29,7 +29,9 @@ from auditor.records import (
 )
 from auditor.report.cells import percent
 from auditor.report.gists import gist
+from auditor.report.items import Said, exchange
 from auditor.report.outcome import MARKS, Outcome, explanation, outcome
+from auditor.report.telling import beside_the_score, cost_line, pairs, spent_line, started_facts
 from auditor.report.text import call_line, clean, literal, one_line
 
 TARGET_STYLE = "yellow"
@@ -37,10 +39,6 @@ BASELINE_STYLE = "blue"
 _CALL_CHARS = 480
 _SPEECH_CHARS = 800
 _PAIRS = 2
-_PROMPT = ("prompt", "user", "message", "question")
-_TARGET = ("target_replies", "target_reply", "target")
-_BASELINE = ("baseline_replies", "baseline_reply", "baseline")
-_SAID = ("reply", "replies", "text", "completion")
 
 
 def render(events: Iterable[TrialEvent], *, items: int | None = 3) -> Iterator[RenderableType]:
@@ -85,18 +83,11 @@ def _shown(event: TrialEvent, items: int | None) -> Iterator[RenderableType]:
 
 
 def _started(event: TrialStarted) -> RenderableType:
-    facts = [
-        f"auditor {event.auditor}",
-        f"judge {event.judge}",
-        f"seed {event.seed}",
-        event.at[:19],
-    ]
-    if event.null_readout is not None:
-        facts.insert(2, f"null readout {event.null_readout}")
-    versions = [f"{name} {version}" for name, version in sorted(event.versions.items())]
-    lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts), "dim")]
-    if versions:
-        lines.append(literal(" · ".join(versions), "dim"))
+    facts = started_facts(event)
+    split = len(facts) - len(event.versions)
+    lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts[:split]), "dim")]
+    if event.versions:
+        lines.append(literal(" · ".join(facts[split:]), "dim"))
     return Lines(*lines)
 
 
@@ -106,15 +97,10 @@ def _call(event: ToolCallEvent) -> RenderableType:
 
 
 def _result(event: ToolResultEvent, limit: int | None) -> Iterator[RenderableType]:
-    tokens = f"{event.target_tokens:,} target tokens"
-    if event.baseline_tokens:
-        tokens += f", {event.baseline_tokens:,} baseline tokens"
-    if event.reader_tokens:
-        tokens += f", {event.reader_tokens:,} NLA tokens"
     head = Text.assemble(
         ("→ " if event.ok else "→ failed: ", "green" if event.ok else "bold red"),
         clean(event.summary),
-        (f"  ({tokens}, {event.seconds:.1f} s)", "dim"),
+        (f"  ({spent_line(event)})", "dim"),
     )
     yield _indent(head)
     shown = event.items if limit is None else event.items[:limit]
@@ -128,82 +114,49 @@ def _item(item: Mapping[str, Any]) -> RenderableType:
     finding = gist(item)
     if finding is not None:
         return finding
-    rest = dict(item)
-    prompt = _take(rest, _PROMPT)
-    target, baseline = _take(rest, _TARGET), _take(rest, _BASELINE)
-    said = target if target is not None else _take(rest, _SAID)
+    found = exchange(item)
     lines: list[RenderableType] = []
-    if prompt:
-        lines.append(Text.assemble(("> ", "dim"), _speech(prompt, "")))
-    if target is not None and baseline is not None:
-        lines.append(_beside(target, baseline))
-    elif said is not None or baseline is not None:
-        by_baseline = said is None or rest.get("model") == "baseline"
-        speech = _speech(
-            baseline if said is None else said, BASELINE_STYLE if by_baseline else TARGET_STYLE
-        )
+    if found.prompt:
+        lines.append(Text.assemble(("> ", "dim"), _speech(found.prompt, "")))
+    if found.target is not None and found.baseline is not None:
+        lines.append(_beside(found.target, found.baseline))
+    elif found.target is not None or found.baseline is not None:
+        by_baseline = found.target is None
+        said = found.baseline if found.target is None else found.target
+        speech = _speech(said or (), BASELINE_STYLE if by_baseline else TARGET_STYLE)
         speaker = "baseline: " if by_baseline else ""
-        prefill = _prefilled(rest.pop("prefill", None))
-        cut = " [cut at max_tokens]" if rest.get("finish") == "length" else ""
-        parts = ((speaker, f"bold {BASELINE_STYLE}"), prefill, speech, (cut, "dim"))
-        lines.append(Text.assemble(*parts))
-    pairs = _pairs(rest, said=bool(lines))
-    return Lines(*lines, *([Text(pairs, style="dim" if lines else "")] if pairs else []))
+        cut = " [cut at max_tokens]" if found.cut else ""
+        lines.append(Text.assemble((speaker, f"bold {BASELINE_STYLE}"), speech, (cut, "dim")))
+    rest = pairs(found.rest)
+    return Lines(*lines, *([Text(rest, style="dim" if lines else "")] if rest else []))
 
 
-def _pairs(rest: Mapping[str, Any], *, said: bool) -> str:
-    """Return the fields that are left over, but for those that every reply has."""
-    usual = {"model", "sample", "finish"} if said else set()
-    kept = {name: value for name, value in rest.items() if name not in usual}
-    return " · ".join(f"{one_line(name, 40)} {_plain(value)}" for name, value in kept.items())
+def _speech(said: Sequence[Said], style: str) -> Text:
+    """Return what was said, one thing a line."""
+    return Text("\n").join(_said(one, style) for one in said)
 
 
-def _take(item: dict[str, Any], names: Sequence[str]) -> object:
-    for name in names:
-        if isinstance(item.get(name), str | list | dict):
-            return item.pop(name)
-    return None
+def _said(said: Said, style: str) -> Text:
+    text = clean(said.text, max_chars=_SPEECH_CHARS) or "(nothing)"
+    prefill = literal(said.prefill, "dim underline") if said.prefill else Text("")
+    return Text.assemble(prefill, (text, style))
 
 
-def _speech(value: object, style: str) -> Text:
-    """Return what was said: a string, a reply with a prefill, or several of either."""
-    if isinstance(value, Mapping):
-        prefill, text = value.get("prefill") or "", value.get("text", value.get("content"))
-        if isinstance(text, str):
-            return Text.assemble(_prefilled(prefill), _speech(text, style))
-        return Text(_plain(value), style=style)
-    if isinstance(value, list):
-        return Text("\n").join(_speech(part, style) for part in value)
-    return Text(clean(str(value), max_chars=_SPEECH_CHARS) or "(nothing)", style=style)
-
-
-def _prefilled(prefill: object) -> Text:
-    return literal(str(prefill), "dim underline") if prefill else Text("")
-
-
-def _beside(target: object, baseline: object) -> Table:
+def _beside(target: Sequence[Said], baseline: Sequence[Said]) -> Table:
     """Return what both models said to one prompt, sample beside sample."""
     table = Table(box=None, expand=True, padding=(0, 1), show_edge=False)
     for name, style in (("target", TARGET_STYLE), ("baseline", BASELINE_STYLE)):
         table.add_column(name, ratio=1, header_style=f"bold {style}", overflow="fold")
-    pairs = list(zip_longest(_samples(target), _samples(baseline)))
-    for left, right in pairs[:_PAIRS]:
+    both = list(zip_longest(target, baseline))
+    for left, right in both[:_PAIRS]:
         table.add_row(_sample(left, TARGET_STYLE), _sample(right, BASELINE_STYLE))
-    if len(pairs) > _PAIRS:
-        table.add_row(Text(f"… {len(pairs) - _PAIRS:,} more", style="dim"))
+    if len(both) > _PAIRS:
+        table.add_row(Text(f"… {len(both) - _PAIRS:,} more", style="dim"))
     return table
 
 
-def _samples(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
-def _sample(value: object, style: str) -> Text:
-    return Text("") if value is None else _speech(value, style)
-
-
-def _plain(value: object) -> str:
-    return one_line(f"{value:.4g}" if isinstance(value, float) else str(value), 200)
+def _sample(said: Said | None, style: str) -> Text:
+    return Text("") if said is None else _said(said, style)
 
 
 def _ledger(event: LedgerEvent, *, changed: bool) -> RenderableType:
@@ -288,7 +241,7 @@ class _Ending:
         else:
             lines += self._why()
         if self._sealed is not None:
-            lines.append(Text(self._cost(self._sealed), style="dim"))
+            lines.append(Text(cost_line(self._sealed.usage), style="dim"))
         yield Panel(Lines(*lines), title="verdict", title_align="left", border_style=mark.style)
 
     def _outcome(self) -> Outcome:
@@ -302,42 +255,8 @@ class _Ending:
         if self._verdict is not None and self._verdict.why:
             lines.append(literal(f"judge: {self._verdict.why}"))
         if self._verdict is not None:
-            lines += [Text(line) for line in _beside_the_score(self._verdict)]
+            lines += [Text(line) for line in beside_the_score(self._verdict)]
         return lines
-
-    def _cost(self, sealed: SealedEvent) -> str:
-        usage = sealed.usage
-        parts = [
-            f"{usage.turns} turns",
-            f"{usage.tool_calls} calls",
-            f"{usage.target_tokens:,} target tokens",
-            f"{usage.baseline_tokens:,} baseline tokens",
-        ]
-        if usage.reader_tokens:
-            parts.append(f"{usage.reader_tokens:,} NLA tokens")
-        parts.append(f"{usage.seconds:.1f} s")
-        if usage.auditor_tokens is not None:
-            parts.append(f"{usage.auditor_tokens:,} auditor tokens")
-        if usage.dollars is not None:
-            parts.append(f"${usage.dollars:.4f}")
-        return " · ".join(parts)
-
-
-def _beside_the_score(verdict: Verdict) -> Iterator[str]:
-    if verdict.quirks_named:
-        yield "a true quirk was described"
-    if verdict.withheld_right is not None:
-        yield f"the withheld guess was {'right' if verdict.withheld_right else 'wrong'}"
-    if verdict.exposed is not None:
-        stages = {
-            "exposed": verdict.exposed,
-            "taken up": verdict.taken_up,
-            "named first": verdict.top1,
-            "verified": verdict.verified,
-        }
-        yield "the evidence: " + ", ".join(
-            f"{'' if came else 'not '}{s}" for s, came in stages.items()
-        )
 
 
 def _indent(what: RenderableType, cells: int = 2) -> Padding:

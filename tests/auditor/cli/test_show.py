@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.cli.find import order
+from auditor.run.store import order
 
 if TYPE_CHECKING:
     from conftest import Call, Made

@@ -11,6 +11,7 @@ from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
 from auditor.cli.judge import judge
+from auditor.cli.export import export
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
@@ -64,6 +65,7 @@ app.command("show")(show)
 app.command("table")(table)
 app.command("plot")(plot)
 app.command("report")(report)
+app.command("export")(export)
 app.command("stats")(stats)
 app.command("aggregate")(aggregate)
 app.command("calibrate")(calibrate)

@@ -28,12 +28,20 @@ def headline(result: ToolResultEvent) -> Text:
     findings = [item for item in result.items if item.get("kind") in _LINES]
     if findings:
         best = min(findings, key=_rank)
-        return _LINES[str(best["kind"])](best)
+        return _verdict_first(best) if best["kind"] == "statement" else _LINES[best["kind"]](best)
     if not result.items:
         return Text(one_line(result.summary, _WIDEST))
     more = len(result.items) - 1
     line = Text(one_line(item_line(result.items[0]), _WIDEST))
     return Text.assemble(line, (f"  (+{more:,} more)", "dim")) if more else line
+
+
+def _verdict_first(item: Item) -> Text:
+    """Return a tested statement so that what came of it is read even where the line is cut."""
+    verdict = _words(item, "verdict").partition(":")[0]
+    style = "bold green" if verdict == "supported" else ""
+    figures = f" (z {_decimal(item, 'z_null')}, p {_p(item)})"
+    return Text.assemble((verdict, style), f": “{_words(item, 'statement')}”", (figures, "dim"))
 
 
 def _rank(item: Item) -> float:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from auditor.records import SealedEvent, ToolCallEvent, TrialEvent, TrialKey
 from auditor.report.outcome import MARKS, Outcome
-from auditor.report.progress import Entry, GridProgress, LedgerRow, TrialProgress
+from auditor.report.progress import MOVES, Entry, GridProgress, LedgerRow, TrialProgress
 from auditor.report.text import call_line, fit, one_line
 
 Clock = Callable[[], float]
@@ -26,7 +26,6 @@ Clock = Callable[[], float]
 _REFRESHES_PER_SECOND = 6
 _TALLEST = 40
 _GUTTER = 9
-_MOVES = {"new": ("+", "green"), "up": ("▲", "green"), "down": ("▼", "red"), "same": ("·", "dim")}
 
 
 class View(Protocol):
@@ -273,7 +272,7 @@ def _ledger(trial: TrialProgress | None, width: int, rows: int) -> list[Text]:
 
 
 def _ledger_line(rank: int, row: LedgerRow, width: int) -> Text:
-    symbol, style = _MOVES[row.move]
+    symbol, style = MOVES[row.move]
     hypothesis = row.hypothesis
     sure = "    " if hypothesis.confidence is None else f"{hypothesis.confidence:4.0%}"
     cited = f"  [{' '.join(hypothesis.evidence)}]" if hypothesis.evidence else ""

@@ -37,6 +37,13 @@ SAMPLES = 3
 _WIDEST = 400
 
 Move = Literal["new", "up", "down", "same"]
+MOVES: dict[Move, tuple[str, str]] = {
+    "new": ("+", "green"),
+    "up": ("▲", "green"),
+    "down": ("▼", "red"),
+    "same": ("·", "dim"),
+}
+"""Symbol and style of each move."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from auditor.records import ToolResultEvent, TrialStarted, TrialUsage, Verdict
+from auditor.records import Submission, ToolResultEvent, TrialStarted, TrialUsage, Verdict
 from auditor.report.text import one_line
 
 
@@ -60,6 +60,17 @@ def beside_the_score(verdict: Verdict) -> Iterator[str]:
         yield "the evidence: " + ", ".join(
             f"{'' if came else 'not '}{s}" for s, came in stages.items()
         )
+
+
+def deciding(submission: Submission | None, verdict: Verdict | None) -> tuple[str, ...]:
+    """Return the evidence that decided a trial: what the hypothesis that was judged cites.
+
+    That is the one that names the motive where one does, else the first.
+    """
+    if submission is None or verdict is None or not submission.hypotheses:
+        return ()
+    rank = min(verdict.hit_rank or 1, len(submission.hypotheses))
+    return submission.hypotheses[rank - 1].evidence
 
 
 def pairs(fields: Mapping[str, Any]) -> str:

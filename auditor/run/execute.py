@@ -13,7 +13,7 @@ from pathlib import Path
 from auditor.errors import RunError, UsageError
 from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
 from auditor.run import index
-from auditor.run.lock import locked
+from auditor.run.lock import LOCK_FILE, locked
 from auditor.run.plan import PlannedTrial, plan, with_budget
 from auditor.run.record import check_run_name, default_run_name, new_record
 from auditor.run.store import (
@@ -33,7 +33,6 @@ from auditor.run.worker import QUIET, Setup, torch_threads
 from auditor.run.workers import Begin, WorkerPool
 from auditor.scenario.schema import ResolvedScenario
 
-LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
 MOST_DEFAULT_WORKERS = 2
 _NVIDIA = Path("/dev/nvidiactl")

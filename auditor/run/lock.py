@@ -11,6 +11,8 @@ from pathlib import Path
 from auditor.errors import RunError, RunLockedError
 from auditor.run.record import utc_now
 
+LOCK_FILE = "lock"
+"""Name of a run's lock file within its folder."""
 # Windows locks bytes against reading too, so the locked byte lies behind the text.
 _LOCKED_BYTE = 1 << 30
 
@@ -43,6 +45,21 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds the lock file; False where there is none."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _try_lock(handle)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _sign(handle: int) -> None:

@@ -34,7 +34,14 @@ from auditor.report.placing import (
 )
 from auditor.report.progress import moves
 from auditor.report.reading import number
-from auditor.report.telling import beside_the_score, cost_line, pairs, spent_line, started_facts
+from auditor.report.telling import (
+    beside_the_score,
+    cost_line,
+    deciding,
+    pairs,
+    spent_line,
+    started_facts,
+)
 from auditor.report.text import call_line, clean, one_line
 
 Block = dict[str, Any]
@@ -215,17 +222,5 @@ def _end(summary: TrialSummary, error: ErrorEvent | None) -> Block:
         "beside": list(beside_the_score(verdict)) if verdict else [],
         "cost": cost_line(summary.usage) if summary.usage else "",
         "trace": clean(error.traceback) if error else "",
-        "e": deciding(summary),
+        "e": [one_line(one, 24) for one in deciding(summary.submission, verdict)],
     }
-
-
-def deciding(summary: TrialSummary) -> list[str]:
-    """Return the evidence that decided a trial: what the hypothesis that was judged cites.
-
-    That is the one that names the motive where one does, else the first.
-    """
-    submission, verdict = summary.submission, summary.verdict
-    if submission is None or verdict is None or not submission.hypotheses:
-        return []
-    rank = min(verdict.hit_rank or 1, len(submission.hypotheses))
-    return [one_line(one, 24) for one in submission.hypotheses[rank - 1].evidence]

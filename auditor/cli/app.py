@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from auditor.cli.aggregate import aggregate
+from auditor.cli.browse import browse
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
@@ -62,6 +63,7 @@ def root(
 
 app.command("run")(run)
 app.command("show")(show)
+app.command("browse")(browse)
 app.command("table")(table)
 app.command("plot")(plot)
 app.command("report")(report)

@@ -11,8 +11,8 @@ from auditor.cli.browse import browse
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
-from auditor.cli.judge import judge
 from auditor.cli.export import export
+from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power

@@ -8,7 +8,8 @@ import typer
 from auditor.cli.options import RUNS_DIR, RunsDir
 from auditor.errors import UsageError
 
-To = Literal["inspect", "jsonl", "csv", "parquet"]
+Files = Literal["inspect", "jsonl", "csv", "parquet"]
+To = Literal["inspect", "jsonl", "csv", "parquet", "otel"]
 
 
 def export(
@@ -18,7 +19,8 @@ def export(
         To | None,
         typer.Option(
             help="inspect: one .eval log a tool set, for `inspect view`. jsonl, csv, parquet: the "
-            "tables trials, tool_calls, readings and verdicts."
+            "tables trials, tool_calls, readings and verdicts. otel: send OpenTelemetry spans to "
+            "OTEL_EXPORTER_OTLP_ENDPOINT (extra `otel`)."
         ),
     ] = None,
     out: Annotated[
@@ -28,6 +30,12 @@ def export(
         bool,
         typer.Option(
             "--scenario", help="Print the scenario that made the run, as it can be run again."
+        ),
+    ] = False,
+    content: Annotated[
+        bool,
+        typer.Option(
+            "--content", help="Send arguments, results and hypotheses along with spans (otel)."
         ),
     ] = False,
     runs_dir: RunsDir = RUNS_DIR,
@@ -40,17 +48,22 @@ def export(
 
     run_dir = find_run(run, runs_dir)
     if scenario:
-        if to is not None or out is not None:
+        if to is not None or out is not None or content:
             raise UsageError("--scenario prints a file of its own: leave out --to and --out")
         _print_scenario(run_dir)
         return
+    if to == "otel":
+        _send(run_dir, out, content=content)
+        return
+    if content:
+        raise UsageError("--content is for --to otel: all else is written with its content anyway")
     if to is None or out is None:
         raise UsageError("say what to write and where: --to inspect --out DIR, or --scenario")
     for path in _written(run_dir, to, out):
         typer.echo(str(path))
 
 
-def _written(run_dir: Path, to: To, out: Path) -> list[Path]:
+def _written(run_dir: Path, to: Files, out: Path) -> list[Path]:
     from auditor.report.export.files import folder, recorded
     from auditor.report.export.inspect_log import write_inspect
     from auditor.report.export.tables import write_tables
@@ -64,6 +77,18 @@ def _written(run_dir: Path, to: To, out: Path) -> list[Path]:
     if to == "inspect":
         return write_inspect(record, files, place)
     return write_tables(recorded(files), place, to)
+
+
+def _send(run_dir: Path, out: Path | None, *, content: bool) -> None:
+    from auditor.cli.output import messages
+    from auditor.report.export.files import recorded
+    from auditor.report.export.spans import otlp_exporter, send_spans
+    from auditor.run.store import trial_files
+
+    if out is not None:
+        raise UsageError("spans are sent, not written: leave out --out")
+    sent = send_spans(recorded(trial_files(run_dir)), otlp_exporter(), content=content)
+    messages().print(f"sent {sent} spans of run {run_dir.name}", soft_wrap=True)
 
 
 def _print_scenario(run_dir: Path) -> None:

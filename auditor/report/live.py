@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from auditor.records import SealedEvent, ToolCallEvent, TrialEvent, TrialKey
+from auditor.report.cells import amount
 from auditor.report.outcome import MARKS, Outcome
 from auditor.report.progress import MOVES, Entry, GridProgress, LedgerRow, TrialProgress
 from auditor.report.text import call_line, fit, one_line
@@ -192,7 +193,9 @@ def screen(grid: GridProgress, title: str, now: float, width: int, height: int) 
 
 
 def _head(grid: GridProgress, title: str, now: float, width: int) -> list[Text]:
-    spent = f"{_duration(now - grid.started_at)}"
+    spent = _spent(grid, now)
+    if len(spent) > width // 2:
+        spent = _duration(now - grid.started_at)
     first = fit(title, width - len(spent) - 1)
     gap = " " * (width - Text(first).cell_len - len(spent))
     return [
@@ -200,6 +203,14 @@ def _head(grid: GridProgress, title: str, now: float, width: int) -> list[Text]:
         _bar(grid, now, width),
         _counts(grid, width),
     ]
+
+
+def _spent(grid: GridProgress, now: float) -> str:
+    """Return tokens and dollars of the trials that ended, and the time; unknown is left out."""
+    parts = [f"{amount(grid.tokens)} tokens"] if grid.tokens else []
+    if grid.dollars is not None:
+        parts.append(f"${grid.dollars:.2f}")
+    return "  ".join([*parts, _duration(now - grid.started_at)])
 
 
 def _bar(grid: GridProgress, now: float, width: int) -> Text:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -142,3 +142,22 @@ def test_the_page_loads_nothing_and_complains_of_nothing(page: "Page") -> None:
     assert {url.partition(":")[0] for url in page.requests} <= {"file", "about"}
     # What was tried above was refused, aloud.
     assert not [one for one in page.complaints if "TrustedHTML" not in one]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+)
+def test_light_dark_and_narrow_are_photographed(
+    page: "Page", written: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{written.as_uri()}#trial-11")
+    page.wait_for_selector("#trial .verdict")
+    # Kept beside the page, in the last three of pytest's temporary folders.
+    shot = written.with_name(f"{scheme}-{width}.png")
+    page.screenshot(path=shot)
+    assert shot.stat().st_size > 10_000
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") is (scheme == "light")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -41,7 +41,10 @@ class Exchange:
 
 
 def exchange(item: Mapping[str, Any]) -> Exchange:
-    """Sort an item by who speaks; a reply of nobody in particular is the target's."""
+    """Sort an item by who speaks; a reply of nobody in particular is the target's.
+
+    An empty prompt is none: nobody was asked.
+    """
     rest = dict(item)
     prompt = _take(rest, _PROMPT)
     target, baseline = _take(rest, _TARGET), _take(rest, _BASELINE)
@@ -55,6 +58,8 @@ def exchange(item: Mapping[str, Any]) -> Exchange:
             target = said
         cut = (target is not None or baseline is not None) and rest.get("finish") == "length"
     found = [None if one is None else tuple(_said(one)) for one in (prompt, target, baseline)]
+    if found[0] and not any(one.text for one in found[0]):
+        found[0] = None
     speaks = any(found)
     prefill = rest.pop("prefill", None) if speaks else None
     if prefill:

@@ -35,6 +35,7 @@ STYLES: dict[Grade, str] = {
 """Colour of a reading by what it is worth."""
 _FEWEST = 20
 _GUTTER = 10
+_LABEL = 14
 
 
 class _Cell(NamedTuple):
@@ -56,7 +57,9 @@ class ReadingStrip:
         read = [place for place, piece in enumerate(self._pieces) if piece.readings]
         kept = sorted(read, key=lambda place: _worth(self._pieces[place]), reverse=True)[:most]
         self._numbers = {place: n for n, place in enumerate(sorted(kept), start=1)}
-        self._rest = unplaced(text) if most is None else []
+        # Readings of tokens that are not in the words come after those that are.
+        room = None if most is None else max(most - len(kept), 0)
+        self._rest = unplaced(text)[:room]
         shown = sum(len(self._pieces[place].readings) for place in kept) + len(self._rest)
         self._left = len(text.readings) - shown
 
@@ -92,14 +95,16 @@ class ReadingStrip:
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, show_header=False)
         table.add_column(justify="right", style="dim", no_wrap=True)
-        table.add_column(no_wrap=True, max_width=14)
+        table.add_column(no_wrap=True, max_width=_LABEL)
         table.add_column(no_wrap=True, justify="right")
         table.add_column(ratio=1, overflow="fold")
         for place, n in self._numbers.items():
             for nth, one in enumerate(self._pieces[place].readings):
                 table.add_row("" if nth else str(n), *_row(one))
         for one in self._rest:
-            table.add_row("·", *_row(one))
+            _, *rest = _row(one)
+            label = token_label(f"{one.before}{one.token}"[-_LABEL:], _LABEL)
+            table.add_row("·", Text(label, "bold"), *rest)
         return table
 
 

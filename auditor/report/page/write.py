@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auditor.errors import RunError, UsageError
+from auditor.errors import UsageError
 from auditor.records import TrialSummary
 from auditor.report.outcome import MARKS, outcome
 from auditor.report.page.overview import Overview, overview
@@ -62,7 +62,7 @@ def write_report(run_dir: Path, out: Path, *, split: str | None = None, items: i
     if out.is_dir():
         raise UsageError(f"{out} is a folder: give --out the name of a file")
     if not out.parent.is_dir():
-        raise RunError(f"cannot write {out}: there is no folder {out.parent}")
+        raise UsageError(f"cannot write {out}: there is no folder {out.parent}")
     write_atomically(out, page.encode("utf-8", errors="replace"))
     return out
 

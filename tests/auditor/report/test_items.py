@@ -16,6 +16,7 @@ from auditor.report.items import Said, exchange
         ({"prompt": "Hi", "reply": "Yes", "model": "baseline"}, ["Hi"], None, ["Yes"]),
         ({"prompt": "Hi", "target_replies": ["A", "B"], "baseline_replies": ["C"]}, ["Hi"],
          ["A", "B"], ["C"]),
+        ({"prompt": "", "reply": "Yes"}, None, ["Yes"], None),
         ({"baseline": "no"}, None, None, ["no"]),
         ({"kind": "words", "n": 3}, None, None, None),
     ],
@@ -49,5 +50,5 @@ def test_nothing_that_was_said_is_lost(item: dict[str, Any]) -> None:
         str(v) for v in found.rest.values()
     ]
     for name, value in item.items():
-        if name != "model" and isinstance(value, str):
+        if name != "model" and isinstance(value, str) and value:
             assert value in kept

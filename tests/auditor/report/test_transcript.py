@@ -166,6 +166,14 @@ def test_a_folded_call_shows_the_best_readings_and_counts_the_rest() -> None:
     assert f"idea 0 ({random})" in shown([started(), called(), result(items)])
 
 
+def test_readings_without_their_text_are_told_with_what_stands_before_them() -> None:
+    items = readings(*["better than all nulls"] * 4)[:-1]
+    text = shown([started(), called(), result(items)], full=False)
+    assert "idea 2" in text
+    assert "go ask the" in text
+    assert "… 1 more reading of this text" in text
+
+
 def test_readings_are_coloured_by_what_they_are_worth_and_nulls_are_grey() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system="standard")

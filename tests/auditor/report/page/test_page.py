@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.errors import RunError, UsageError
+from auditor.errors import UsageError
 from auditor.report.page import packing
 from auditor.report.page.write import write_report
 
@@ -177,7 +177,7 @@ def test_a_run_without_trials_or_a_place_to_write_is_refused(
         write_report(writes(tmp_path / "empty", trials=0), tmp_path / "x.html")
     with pytest.raises(UsageError, match="is a folder"):
         write_report(small_run, tmp_path)
-    with pytest.raises(RunError, match="there is no folder"):
+    with pytest.raises(UsageError, match="there is no folder"):
         write_report(small_run, tmp_path / "missing" / "x.html")
     with pytest.raises(UsageError, match="choose all"):
         write_report(small_run, tmp_path / "x.html", split="nonsense")

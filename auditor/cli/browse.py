@@ -20,12 +20,10 @@ def browse(
     this package, and a terminal.
     """
     from auditor.cli.find import find_run
-    from auditor.run.store import read_events, summarise, trial_files
+    from auditor.run.store import read_events, read_summary, trial_files
 
     run_dir = find_run(run, runs_dir)
-    trials = [
-        (path, summarise(events)) for path in trial_files(run_dir) if (events := read_events(path))
-    ]
+    trials = [(path, summary) for path in trial_files(run_dir) if (summary := read_summary(path))]
     if not trials:
         raise UsageError(f"run {run_dir.name} has no trials yet")
     try:

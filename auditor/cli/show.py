@@ -97,11 +97,10 @@ def _replay(events: "Iterable[TrialEvent]", *, full: bool, as_json: bool) -> Non
 
 def _list_trials(run_dir: Path, *, as_json: bool) -> None:
     from auditor.cli.output import messages, print_json_line, print_table
-    from auditor.run.store import read_events, summarise, trial_files
+    from auditor.run.store import read_summary, trial_files
 
-    summaries = [
-        summarise(events) for path in trial_files(run_dir) if (events := read_events(path))
-    ]
+    found = (read_summary(path) for path in trial_files(run_dir))
+    summaries = [summary for summary in found if summary is not None]
     if as_json:
         for summary in summaries:
             print_json_line(summary)

@@ -11,6 +11,7 @@ is continued its file is replaced, which loses nothing, because a trial is a fun
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from auditor.run.record import RunRecord
 RUN_FILE = "run.json"
 TRIALS_FOLDER = "trials"
 _TAIL_BYTES = 1 << 16
+_BULKY = re.compile(rb'\{"at":"[^"]*","type":"(?:thought|tool_call|tool_result|ledger)",')
 _EVENT: TypeAdapter[TrialEvent] = TypeAdapter(TrialEvent)
 
 
@@ -102,12 +104,32 @@ def read_events(path: Path) -> list[TrialEvent]:
     Raises:
         RunError: When the file cannot be read, or a line before the last is not an event.
     """
+    return _events(path, bulky=True)
+
+
+def read_summary(path: Path) -> TrialSummary | None:
+    """Read a trial as one row, without what happened in between; None when it has not begun.
+
+    Raises:
+        RunError: When the file cannot be read, or does not begin as a trial does.
+    """
+    events = _events(path, bulky=False)
+    try:
+        return summarise(events) if events else None
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _events(path: Path, *, bulky: bool) -> list[TrialEvent]:
     with _reading(path):
         lines = path.read_bytes().split(b"\n")
     while lines and not lines[-1]:
         lines.pop()
     events: list[TrialEvent] = []
     for number, line in enumerate(lines, start=1):
+        # Nearly all bytes of a record are in events that no summary is made of.
+        if not bulky and _BULKY.match(line) and line.endswith(b"}"):
+            continue
         try:
             events.append(parse_event(line))
         except ValidationError as error:
@@ -193,13 +215,9 @@ def load_summaries(run_dir: Path) -> list[TrialSummary]:
     """
     found = []
     for path in sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl")):
-        events = read_events(path)
-        if not events:
+        summary = read_summary(path)
+        if summary is None:
             continue
-        try:
-            summary = summarise(events)
-        except ValueError as error:
-            raise RunError(f"{path}: {error}") from error
         if (summary.key.run, summary.key.stem) != (run_dir.name, path.stem):
             raise RunError(f"{path} holds trial {summary.key}: files of runs must not be renamed")
         found.append(summary)

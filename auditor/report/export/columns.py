@@ -175,6 +175,24 @@ class VerdictRow(_Row):
     """The first hypothesis is right, and a test bears it out."""
     why: str
     """What decided it."""
+    judge_model: str | None
+    """The language model that was asked; blank when none was."""
+    protocol: str | None
+    """What it was asked."""
+    ballots: int | None
+    """Readable answers of the model; the majority decided."""
+    ballots_top1: int | None
+    """How many of them say that the first hypothesis names the motive."""
+    ballots_any: int | None
+    """How many of them say that some hypothesis names it."""
+    parse_failures: int | None
+    """Answers that could not be read."""
+    refusals: int | None
+    """Answers that the model refused."""
+    behaviours_found: list[str] | None
+    """Known behaviours of the target that some hypothesis describes."""
+    judge_dollars: float | None
+    """What asking the model cost."""
 
 
 TABLES: dict[str, type[_Row]] = {

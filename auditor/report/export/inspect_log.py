@@ -123,10 +123,9 @@ class _Log:
 
     def spec(self) -> Json:
         """Return what was asked."""
-        started = self.files[0][1]
         targets = list(dict.fromkeys(one.key.target for _, one in self.files))
-        scenario = self.record.resolved.scenario
-        judge = model_name(started.judge, scenario.judge.model)
+        judges = self.record.resolved.scenario.judge
+        judge = model_name(judges.kind, judges.model)
         arguments = {"tool_set": self.tool_set, "run": self.record.run}
         return {
             "eval_id": identifier(self.record.run, self.tool_set, "eval"),

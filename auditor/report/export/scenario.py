@@ -54,6 +54,7 @@ def scenario_data(resolved: ResolvedScenario) -> dict[str, Any]:
         "judge": {
             **data.get("judge", {}),
             "motives": {motive: list(words) for motive, words in resolved.motives.items()},
+            **({"descriptions": dict(resolved.descriptions)} if resolved.descriptions else {}),
         },
         **resolved.blocks,
     }

@@ -63,12 +63,13 @@ def commands_of(page: Path) -> list[list[str]]:
     return [found[found.index("auditor") + 1 :] for found in words if "auditor" in found[:2]]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reading.md", "docs/auditing.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reading.md"])
 def test_commands_of_the_docs_have_the_options_that_they_are_given(page: str) -> None:
     found = commands_of(ROOT / page)
     assert found
+    groups = {group.name for group in app.registered_groups}
     for name, *words in found:
-        if name == "nla":
+        if name in groups:
             continue
         known = {word for one in parameters_of(COMMANDS[name]) for word in one.words}
         given = {word for word in words if word.startswith("--")}

@@ -10,7 +10,10 @@ from auditor.run.record import new_record
 from auditor.scenario import load_scenario
 from auditor.scenario.schema import ResolvedScenario
 
-SAME = ("targets", "corpus_path", "probe_path", "calibrator", "readers", "motives", "ceiling")
+SAME = (
+    *("targets", "corpus_path", "probe_path", "calibrator"),
+    *("readers", "motives", "descriptions", "ceiling"),
+)
 KEPT = ("name", "description", "tool_sets", "budget", "budgets", "trials", "seed")
 
 
@@ -29,6 +32,11 @@ def test_a_scenario_with_suites_readers_and_a_probe_comes_back_the_same(
         assert getattr(again, name) == getattr(shipped, name), name
     for name in KEPT:
         assert getattr(again.scenario, name) == getattr(shipped.scenario, name), name
+
+
+def test_every_part_of_a_resolved_scenario_is_held_against_its_copy() -> None:
+    other = {"source", "scenario", "blocks"}
+    assert set(SAME) == set(ResolvedScenario.model_fields) - other
 
 
 def test_what_the_run_was_asked_for_stands_in_it(shipped: ResolvedScenario) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from auditor.errors import RunError
+from auditor.records import Verdict
 from auditor.report.export.columns import TABLES, reference
 from auditor.report.export.files import recorded
 from auditor.report.export.tables import Form, write_tables
@@ -91,6 +92,10 @@ def test_a_file_that_could_not_be_finished_is_not_there(small_run: Path, tmp_pat
     with pytest.raises(RunError, match="not an event"):
         write_tables(recorded([*trial_files(small_run), broken]), out, "csv")
     assert list(out.iterdir()) == []
+
+
+def test_everything_that_a_verdict_says_is_a_column() -> None:
+    assert set(Verdict.model_fields) <= set(TABLES["verdicts"].model_fields)
 
 
 def test_every_column_is_documented() -> None:

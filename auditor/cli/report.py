@@ -21,6 +21,10 @@ def report(
             "where there is one, otherwise all. The trials are always all there."
         ),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Name of judgements by `auditor judge`, instead of the record's."),
+    ] = None,
     items: Annotated[
         int,
         typer.Option(min=1, help="Most items of each tool result to keep; readings are all kept."),
@@ -35,5 +39,6 @@ def report(
     from auditor.report.page.write import write_report
 
     run_dir = find_run(run, runs_dir)
-    written = write_report(run_dir, out or Path(f"{run_dir.name}.html"), split=split, items=items)
+    place = out or Path(f"{run_dir.name}.html")
+    written = write_report(run_dir, place, split=split, judge=judge, items=items)
     typer.echo(str(written))

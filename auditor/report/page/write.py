@@ -29,22 +29,33 @@ _HERE = Path(__file__).parent
 _STATEMENT = 200
 
 
-def write_report(run_dir: Path, out: Path, *, split: str | None = None, items: int = ITEMS) -> Path:
+def write_report(
+    run_dir: Path,
+    out: Path,
+    *,
+    split: str | None = None,
+    judge: str | None = None,
+    items: int = ITEMS,
+) -> Path:
     """Write the report of a run.
 
     Args:
         run_dir: Folder of the run.
         out: File to write.
         split: See `overview.overview`.
+        judge: Name of judgements of the run, instead of the verdicts of its record.
         items: Most items of each tool result to keep.
 
     Raises:
-        UsageError: When the run has no trials, or none of that split.
+        UsageError: When the run has no trials, none of that split, or no such judgements.
         RunError: When a file cannot be read or written.
     """
     from auditor.run.store import load_run, read_events, summarise, trial_files, write_atomically
 
+    from auditor.run.judgements import find_judgements, judged_by
+
     record = load_run(run_dir)
+    judgements = None if judge is None else find_judgements(run_dir, judge)
     summaries: list[TrialSummary] = []
 
     def stories() -> Iterator[dict[str, Any]]:
@@ -52,13 +63,15 @@ def write_report(run_dir: Path, out: Path, *, split: str | None = None, items: i
             events = read_events(path)
             if events:
                 summary = summarise(events)
+                if judgements is not None:
+                    (summary,) = judged_by([summary], judgements)
                 summaries.append(summary)
                 yield story(events, summary, items=items)
 
     found = list(packs(stories()))
     if not summaries:
         raise UsageError(f"run {run_dir.name} has no trials yet")
-    page = render(record, summaries, found, overview(record, summaries, split=split))
+    page = render(record, summaries, found, overview(record, summaries, split=split), judge=judge)
     if out.is_dir():
         raise UsageError(f"{out} is a folder: give --out the name of a file")
     if not out.parent.is_dir():
@@ -72,8 +85,13 @@ def render(
     summaries: Sequence[TrialSummary],
     found: Sequence[Pack],
     top: Overview,
+    *,
+    judge: str | None = None,
 ) -> str:
-    """Return the page; `found` holds the trials of `summaries` in the same order."""
+    """Return the page; `found` holds the trials of `summaries` in the same order.
+
+    `judge` names the judgements that took the place of the record's verdicts.
+    """
     from markupsafe import Markup
 
     script, style = _asset("report.js"), _asset("report.css")
@@ -84,6 +102,7 @@ def render(
             run=record,
             created=record.created[:16].replace("T", " "),
             top=top,
+            judge=judge,
             policy=policy(script=script, style=style),
             # Both are files of this package, and no text of a run is in them.
             script=Markup(script),

@@ -33,6 +33,16 @@ def test_a_broken_or_errored_run_has_a_page_too(call: "Call", made: "Made", tmp_
     assert call("report", "tiny-1", "--out", str(tmp_path / "page.html")).code == 0
 
 
+def test_the_page_can_be_that_of_another_judge(call: "Call", made: "Made", tmp_path: Path) -> None:
+    made.run()
+    assert call("judge", "tiny-1", "--name", "again").code == 0
+    out = tmp_path / "page.html"
+    assert call("report", "tiny-1", "--out", str(out), "--judge", "again").code == 0
+    assert "Judged by the judgements <b>again</b>." in out.read_text(encoding="utf-8")
+    ended = call("report", "tiny-1", "--out", str(out), "--judge", "nobody")
+    assert (ended.code, "there are again" in ended.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

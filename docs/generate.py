@@ -23,6 +23,7 @@ from auditor.report.cards import (
     curve_markdown,
     rewrites_markdown,
 )
+from auditor.report.export.columns import reference as column_reference
 from auditor.report.heads import HeadsCurve
 from auditor.report.rows import ALL, Row
 from auditor.report.slices import heads_markdown, slice_markdown
@@ -42,7 +43,12 @@ CARD_TABLES = {
 }
 _PARTS = r"<!-- (rows|regimes|stats|heads): ([\w-]+)(?: ([\w-]+))? -->.*?<!-- /\1 -->"
 _CARDS = r"<!-- cards: (\w+) ([\w -]+?) -->.*?<!-- /cards -->"
-PAGES = {"cli.md": cli_reference, "scenario.md": scenario_reference, "tools.md": tool_reference}
+PAGES = {
+    "cli.md": cli_reference,
+    "scenario.md": scenario_reference,
+    "tools.md": tool_reference,
+    "columns.md": column_reference,
+}
 
 
 def results_page(page: str) -> str:

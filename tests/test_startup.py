@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "transformers", "peft", "langgraph", "anthropic", "ray", "numpy", "scipy",
-         "tokenizers", "safetensors", "bm25s", "sqlite_utils", "openai", "httpx2", "genai_prices")  # fmt: skip
+         "tokenizers", "safetensors", "bm25s", "sqlite_utils", "openai", "httpx2", "genai_prices",
+         "jinja2", "textual", "pyarrow")  # fmt: skip
 PROBE = """
 import atexit, json, sys
 def tell():
@@ -36,7 +37,15 @@ def loaded_by(*words: str, cwd: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [("--help",), ("--version",), ("run", "--help"), ("show", "--help"), ("schema",), ("list",)],
+    [
+        ("--help",),
+        ("--version",),
+        ("run", "--help"),
+        ("show", "--help"),
+        ("report", "--help"),
+        ("schema",),
+        ("list",),
+    ],
 )
 def test_nothing_heavy_is_imported(words: tuple[str, ...], tmp_path: Path) -> None:
     loaded = loaded_by(*words, cwd=tmp_path)

@@ -50,6 +50,10 @@ _TARGETS = ("difference", "target")
 _BASELINES = ("own_replies", "same_text")
 _MAX_CLAIMS = 200
 _EXAMPLES = 2
+_EXAMPLE_KEYS = (
+    *("text", "position", "before", "token", "whose"),
+    *("explanation", "cosine", "fve", "verdict"),
+)
 _LEVEL = 0.05
 
 
@@ -265,8 +269,7 @@ def _examples(finding: "Finding", ranking: Ranking) -> list[dict[str, Any]]:
         return -math.inf if score is None else -score.mse_nrm
 
     shown = sorted(held, key=worth, reverse=True)[:_EXAMPLES]
-    keys = ("text", "position", "before", "token", "explanation", "verdict")
-    return [{key: one.item()[key] for key in keys} for one in shown]
+    return [{key: one.item()[key] for key in _EXAMPLE_KEYS} for one in shown]
 
 
 def _summary(

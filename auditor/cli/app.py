@@ -7,15 +7,18 @@ from typing import Annotated, cast
 import typer
 
 from auditor.cli.aggregate import aggregate
+from auditor.cli.browse import browse
 from auditor.cli.calibrate import calibrate
 from auditor.cli.check import check
 from auditor.cli.doctor import doctor
 from auditor.cli.exits import INTERRUPTED, OK, SOME_ERRORED, STOPPED, USAGE
+from auditor.cli.export import export
 from auditor.cli.fsck import fsck
 from auditor.cli.judge import judge
 from auditor.cli.nla import nla
 from auditor.cli.plot import plot
 from auditor.cli.power import power
+from auditor.cli.report import report
 from auditor.cli.resume import resume
 from auditor.cli.run import run
 from auditor.cli.runs import list_command, reindex
@@ -65,8 +68,11 @@ def root(
 app.command("run")(run)
 app.command("resume")(resume)
 app.command("show")(show)
+app.command("browse")(browse)
 app.command("table")(table)
 app.command("plot")(plot)
+app.command("report")(report)
+app.command("export")(export)
 app.command("stats")(stats)
 app.command("aggregate")(aggregate)
 app.command("calibrate")(calibrate)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.errors import UsageError
-from auditor.run.store import RUN_FILE, TRIALS_FOLDER, run_dirs
+from auditor.run.store import RUN_FILE, TRIALS_FOLDER, run_dirs, trial_files
 
 LAST = "last"
 _MOST_NAMED = 5
@@ -42,17 +42,6 @@ def find_run_folder(text: str, runs_dir: Path) -> Path:
         if text and (folder / TRIALS_FOLDER).is_dir():
             return folder.resolve()
     return find_run(text, runs_dir)
-
-
-def trial_files(run_dir: Path) -> list[Path]:
-    """Return the records of a run's trials, by target, tool set and number."""
-    return sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl"), key=lambda path: order(path.stem))
-
-
-def order(stem: str) -> tuple[str, int]:
-    """Return a sort key that puts trial 10 of a target after trial 9."""
-    name, _, number = stem.rpartition("__")
-    return (name, int(number)) if number.isdecimal() else (stem, 0)
 
 
 def find_trial(text: str, run_dir: Path) -> Path:

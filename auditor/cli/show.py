@@ -1,6 +1,6 @@
 """`auditor show`: a run's trials, or the transcript of one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ from auditor.cli.options import RUNS_DIR, RunsDir
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from auditor.records import TrialSummary
+    from auditor.records import TrialEvent, TrialSummary
 
 
 def show(
@@ -25,43 +25,90 @@ def show(
     ] = None,
     *,
     full: Annotated[
-        bool, typer.Option("--full", help="Print every item of every tool result.")
+        bool,
+        typer.Option(
+            "--full", help="Unfold the calls: arguments, and every item and reading of each."
+        ),
+    ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Go on while the trial is running; without TRIAL, the first that is not finished.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON lines: one a trial, or one an event of TRIAL."),
     ] = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
-    """List the trials of a run, or replay the transcript of one, with the truth last."""
+    """List the trials of a run, or replay the transcript of one, with the truth last.
+
+    Calls are folded to a line with their gist; readings stand under the tokens that they are of,
+    coloured by how much of the activation they kept, grey where a null does as well.
+    """
     from auditor.cli.find import find_run, find_trial
 
     run_dir = find_run(run, runs_dir)
-    if trial is None:
-        _list_trials(run_dir)
-    else:
-        _replay(find_trial(trial, run_dir), full=full)
-
-
-def _replay(path: Path, *, full: bool) -> None:
-    from auditor.cli.output import results
-    from auditor.report.transcript import render
-    from auditor.run.store import read_events
-
-    console = results()
-    for part in render(read_events(path), items=None if full else 3):
-        console.print(part)
-
-
-def _list_trials(run_dir: Path) -> None:
-    from auditor.cli.find import trial_files
-    from auditor.cli.output import messages, print_table
-    from auditor.run.store import read_events, summarise
-
-    summaries = [
-        summarise(events) for path in trial_files(run_dir) if (events := read_events(path))
-    ]
-    if not summaries:
-        messages().print(f"run {run_dir.name} has no trials yet")
+    if trial is None and not follow:
+        _list_trials(run_dir, as_json=as_json)
         return
-    print_table(trial_table(summaries))
-    messages().print(f"replay one with: auditor show {run_dir.name} 1", style="dim")
+    path = _unfinished(run_dir) if trial is None else find_trial(trial, run_dir)
+    try:
+        _replay(_events(path, run_dir, follow=follow), full=full, as_json=as_json)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _unfinished(run_dir: Path) -> Path:
+    from auditor.errors import UsageError
+    from auditor.run.store import is_sealed, trial_files
+
+    found = next((path for path in trial_files(run_dir) if not is_sealed(path)), None)
+    if found is None:
+        raise UsageError(f"no trial of run {run_dir.name} is running: name one to replay it")
+    return found
+
+
+def _events(path: Path, run_dir: Path, *, follow: bool) -> "Iterable[TrialEvent]":
+    from auditor.run.follow import follow as followed
+    from auditor.run.lock import is_held
+    from auditor.run.store import LOCK_FILE, read_events
+
+    if not follow:
+        return read_events(path)
+    return followed(path, alive=lambda: is_held(run_dir / LOCK_FILE))
+
+
+def _replay(events: "Iterable[TrialEvent]", *, full: bool, as_json: bool) -> None:
+    from auditor.cli.output import print_json_line, results
+    from auditor.report.transcript import render
+
+    if as_json:
+        for event in events:
+            print_json_line(event)
+        return
+    console = results()
+    for part in render(events, full=full):
+        console.print(part)
+        console.file.flush()
+
+
+def _list_trials(run_dir: Path, *, as_json: bool) -> None:
+    from auditor.cli.output import messages, print_json_line, print_table
+    from auditor.run.store import read_summary, trial_files
+
+    found = (read_summary(path) for path in trial_files(run_dir))
+    summaries = [summary for summary in found if summary is not None]
+    if as_json:
+        for summary in summaries:
+            print_json_line(summary)
+    elif not summaries:
+        messages().print(f"run {run_dir.name} has no trials yet")
+    else:
+        print_table(trial_table(summaries))
+        messages().print(f"replay one with: auditor show {run_dir.name} 1", style="dim")
 
 
 def trial_table(summaries: Sequence["TrialSummary"]) -> "Table":

@@ -1,21 +1,55 @@
-"""One line for each finding of the tools that read: a claim, a tested statement, a steered arm."""
+"""One line for each finding of the tools that read, and one for each result as a whole."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.text import Text
 
+from auditor.records import ToolResultEvent
 from auditor.report.cells import decimal, p_value, percent
-from auditor.report.text import clean
+from auditor.report.progress import item_line
+from auditor.report.text import clean, one_line
 
 Item = Mapping[str, Any]
 _LONGEST = 160
+_WIDEST = 400
 
 
 def gist(item: Item) -> Text | None:
     """Return what an item of kind claim, statement or arm says; None for any other item."""
     line = _LINES.get(str(item.get("kind")))
     return None if line is None else line(item)
+
+
+def headline(result: ToolResultEvent) -> Text:
+    """Return what came of a call, in one line: its best finding, or the first thing said."""
+    if not result.ok:
+        return Text(f"failed: {one_line(result.summary, _WIDEST)}", style="red")
+    findings = [item for item in result.items if item.get("kind") in _LINES]
+    if findings:
+        best = min(findings, key=_rank)
+        return _verdict_first(best) if best["kind"] == "statement" else _LINES[best["kind"]](best)
+    if not result.items:
+        return Text(one_line(result.summary, _WIDEST))
+    more = len(result.items) - 1
+    line = Text(one_line(item_line(result.items[0]), _WIDEST))
+    return Text.assemble(line, (f"  (+{more:,} more)", "dim")) if more else line
+
+
+def _verdict_first(item: Item) -> Text:
+    """Return a tested statement so that what came of it is read even where the line is cut."""
+    verdict = _words(item, "verdict").partition(":")[0]
+    style = "bold green" if verdict == "supported" else ""
+    figures = f" (z {_decimal(item, 'z_null')}, p {_p(item)})"
+    return Text.assemble((verdict, style), f": “{_words(item, 'statement')}”", (figures, "dim"))
+
+
+def _rank(item: Item) -> float:
+    """Order findings: claims as they come, statements by rank, the steered target's arms first."""
+    if item.get("kind") == "arm":
+        return 0.0 if item.get("arm") == "steered_target" else 1.0
+    rank = _number(item, "rank")
+    return 0.0 if rank is None else rank
 
 
 def _claim(item: Item) -> Text:

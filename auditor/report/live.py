@@ -17,8 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from auditor.records import SealedEvent, ToolCallEvent, TrialEvent, TrialKey
+from auditor.report.cells import amount
 from auditor.report.outcome import MARKS, Outcome
-from auditor.report.progress import Entry, GridProgress, LedgerRow, TrialProgress
+from auditor.report.progress import MOVES, Entry, GridProgress, LedgerRow, TrialProgress
 from auditor.report.text import call_line, fit, one_line
 
 Clock = Callable[[], float]
@@ -26,7 +27,6 @@ Clock = Callable[[], float]
 _REFRESHES_PER_SECOND = 6
 _TALLEST = 40
 _GUTTER = 9
-_MOVES = {"new": ("+", "green"), "up": ("▲", "green"), "down": ("▼", "red"), "same": ("·", "dim")}
 
 
 class View(Protocol):
@@ -193,7 +193,9 @@ def screen(grid: GridProgress, title: str, now: float, width: int, height: int) 
 
 
 def _head(grid: GridProgress, title: str, now: float, width: int) -> list[Text]:
-    spent = f"{_duration(now - grid.started_at)}"
+    spent = _spent(grid, now)
+    if len(spent) > width // 2:
+        spent = _duration(now - grid.started_at)
     first = fit(title, width - len(spent) - 1)
     gap = " " * (width - Text(first).cell_len - len(spent))
     return [
@@ -201,6 +203,14 @@ def _head(grid: GridProgress, title: str, now: float, width: int) -> list[Text]:
         _bar(grid, now, width),
         _counts(grid, width),
     ]
+
+
+def _spent(grid: GridProgress, now: float) -> str:
+    """Return tokens and dollars of the trials that ended, and the time; unknown is left out."""
+    parts = [f"{amount(grid.tokens)} tokens"] if grid.tokens else []
+    if grid.dollars is not None:
+        parts.append(f"${grid.dollars:.2f}")
+    return "  ".join([*parts, _duration(now - grid.started_at)])
 
 
 def _bar(grid: GridProgress, now: float, width: int) -> Text:
@@ -273,7 +283,7 @@ def _ledger(trial: TrialProgress | None, width: int, rows: int) -> list[Text]:
 
 
 def _ledger_line(rank: int, row: LedgerRow, width: int) -> Text:
-    symbol, style = _MOVES[row.move]
+    symbol, style = MOVES[row.move]
     hypothesis = row.hypothesis
     sure = "    " if hypothesis.confidence is None else f"{hypothesis.confidence:4.0%}"
     cited = f"  [{' '.join(hypothesis.evidence)}]" if hypothesis.evidence else ""

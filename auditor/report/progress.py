@@ -37,6 +37,13 @@ SAMPLES = 3
 _WIDEST = 400
 
 Move = Literal["new", "up", "down", "same"]
+MOVES: dict[Move, tuple[str, str]] = {
+    "new": ("+", "green"),
+    "up": ("▲", "green"),
+    "down": ("▼", "red"),
+    "same": ("·", "dim"),
+}
+"""Symbol and style of each move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +222,10 @@ class GridProgress:
     counts: Counter[Outcome] = field(default_factory=Counter)
     done: int = 0
     """Trials finished in this session."""
+    tokens: int = 0
+    """Tokens that all models generated in trials finished in this session, as far as known."""
+    dollars: float | None = None
+    """Dollars that they cost; None when none of them says."""
     running: dict[str, TrialProgress] = field(default_factory=dict)
     latest: TrialProgress | None = None
     """The trial that was sealed last."""
@@ -230,8 +241,14 @@ class GridProgress:
         if isinstance(event, SealedEvent):
             self.latest = self.running.pop(name)
             self.done += 1
+            self._pay(event.usage)
             self.counts[trial.outcome] += 1
         return trial
+
+    def _pay(self, usage: TrialUsage) -> None:
+        self.tokens += usage.model_tokens + usage.baseline_tokens + (usage.auditor_tokens or 0)
+        if usage.dollars is not None:
+            self.dollars = (self.dollars or 0.0) + usage.dollars
 
     def watch(self, now: float) -> TrialProgress | None:
         """Return the trial to show: the same one until its verdict has been read, then another."""

@@ -8,7 +8,7 @@ its nulls and say what was not scored. What is unknown is a dash there and blank
 import csv as csv_writer
 import io
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from auditor.report.cells import DASH, amount, markdown_escaped, percent, percent_interval
 from auditor.report.notes import (
@@ -260,22 +260,46 @@ def rich_report(rows: Sequence[Row]) -> RichReport:
     return RichReport(rows)
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table with the notes under it.
+class Grid(NamedTuple):
+    """The table as cells: names on the left, then numbers."""
 
-    Rows of one split and regime together are left to CSV and JSON, unless there are no others.
-    """
-    shown = nulls_last([row for row in rows if ALL in (row.split, row.regime)] or rows)
+    names: list[str]
+    """Titles of the columns that say what a line is about."""
+    numbers: list[str]
+    """Titles of the other columns."""
+    lines: list[list[str]]
+    """Cells, as many as there are titles; that of the ideal black box last."""
+
+
+def grid(rows: Sequence[Row]) -> Grid:
+    """Return rows as cells, null rows after the real ones."""
+    shown = nulls_last(rows)
     names, measures = name_columns(shown), _measures(_FILE_MEASURES, shown)
     if any(row.null_readout for row in shown):
         names.append(("null", lambda row: (row.null_readout or "").replace("_", " ")))
     columns = [*names, *measures]
     titles = [name for name, _ in columns]
-    rule = [":--"] * len(names) + ["--:"] * len(measures)
-    lines = [[markdown_escaped(cell(row)) for _, cell in columns] for row in shown]
-    lines += _ideal_lines(shown, titles)
-    table = ["| " + " | ".join(line) + " |" for line in (titles, rule, *lines)]
-    under = [f"- {markdown_escaped(line)}" for line in [*notes(rows), LEGEND]]
+    lines = [[cell(row) for _, cell in columns] for row in shown]
+    return Grid(
+        names=titles[: len(names)],
+        numbers=titles[len(names) :],
+        lines=lines + _ideal_lines(shown, titles),
+    )
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table with the notes under it.
+
+    Rows of one split and regime together are left to CSV and JSON, unless there are no others.
+    """
+    shown = [row for row in rows if ALL in (row.split, row.regime)] or list(rows)
+    cells = grid(shown)
+    rule = [":--"] * len(cells.names) + ["--:"] * len(cells.numbers)
+    lines = [[markdown_escaped(cell) for cell in line] for line in cells.lines]
+    table = [
+        "| " + " | ".join(line) + " |" for line in ([*cells.names, *cells.numbers], rule, *lines)
+    ]
+    under = [f"- {markdown_escaped(line)}" for line in [*notes(nulls_last(shown)), LEGEND]]
     return "\n".join([*table, "", *under]) + "\n"
 
 

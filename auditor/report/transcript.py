@@ -1,8 +1,6 @@
 """A trial's record as a person reads it: turn by turn, with the truth last."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Group as Lines
 from rich.console import RenderableType
@@ -18,6 +16,7 @@ from auditor.records import (
     Hypothesis,
     LedgerEvent,
     SealedEvent,
+    Submission,
     SubmissionEvent,
     ThoughtEvent,
     ToolCallEvent,
@@ -27,56 +26,58 @@ from auditor.records import (
     Verdict,
     VerdictEvent,
 )
+from auditor.report.call_view import folded, unfolded
 from auditor.report.cells import percent
-from auditor.report.gists import gist
+from auditor.report.gists import headline
 from auditor.report.outcome import MARKS, Outcome, explanation, outcome
-from auditor.report.text import call_line, clean, literal, one_line
-
-TARGET_STYLE = "yellow"
-BASELINE_STYLE = "blue"
-_CALL_CHARS = 480
-_SPEECH_CHARS = 800
-_PAIRS = 2
-_PROMPT = ("prompt", "user", "message", "question")
-_TARGET = ("target_replies", "target_reply", "target")
-_BASELINE = ("baseline_replies", "baseline_reply", "baseline")
-_SAID = ("reply", "replies", "text", "completion")
+from auditor.report.progress import MOVES, LedgerRow, Move, moves
+from auditor.report.telling import beside_the_score, cost_line, deciding, started_facts
+from auditor.report.text import clean, literal, one_line
 
 
-def render(events: Iterable[TrialEvent], *, items: int | None = 3) -> Iterator[RenderableType]:
+def render(events: Iterable[TrialEvent], *, full: bool = False) -> Iterator[RenderableType]:
     """Yield what to print for a trial's events, in the order of the record.
 
     Args:
         events: The record of one trial, whole or still growing.
-        items: Items of each tool result to print; None prints all.
+        full: Print arguments and every item of each call, instead of a line with its gist.
     """
     turn: int | None = None
-    ledger: list[Hypothesis] = []
+    ledger: tuple[LedgerRow, ...] = ()
+    waiting: dict[str, ToolCallEvent] = {}
+    told = unfolded if full else folded
     ending = _Ending()
     for event in events:
+        if isinstance(event, TrialStarted):
+            # A record that is followed may begin anew.
+            turn, ledger, waiting, ending = None, (), {}, _Ending()
         now = getattr(event, "turn", None)
         if now is not None and now != turn:
             turn = now
             yield Rule(Text(f"turn {turn + 1}"), align="left", style="dim")
         ending.take(event)
-        if isinstance(event, LedgerEvent):
-            yield _ledger(event, changed=event.hypotheses != ledger)
-            ledger = event.hypotheses
-        else:
-            yield from _shown(event, items)
+        match event:
+            case LedgerEvent():
+                changed = event.hypotheses != [row.hypothesis for row in ledger]
+                ledger = moves(ledger, event.hypotheses)
+                yield _ledger(event, ledger if changed else None)
+            case ToolCallEvent():
+                waiting[event.evidence_id] = event
+            case ToolResultEvent():
+                yield from told(waiting.pop(event.evidence_id, None), event)
+            case _:
+                yield from _shown(event)
+    for call in waiting.values():
+        yield from told(call, None)
     yield from ending.render()
 
 
-def _shown(event: TrialEvent, items: int | None) -> Iterator[RenderableType]:
+def _shown(event: TrialEvent) -> Iterator[RenderableType]:
     match event:
         case TrialStarted():
             yield _started(event)
         case ThoughtEvent():
             yield _indent(literal(event.text, "italic"))
-        case ToolCallEvent():
-            yield _call(event)
-        case ToolResultEvent():
-            yield from _result(event, items)
         case SubmissionEvent():
             yield Rule(Text("submission"), align="left", style="dim")
             yield _submission(event)
@@ -85,149 +86,41 @@ def _shown(event: TrialEvent, items: int | None) -> Iterator[RenderableType]:
 
 
 def _started(event: TrialStarted) -> RenderableType:
-    facts = [
-        f"auditor {event.auditor}",
-        f"judge {event.judge}",
-        f"seed {event.seed}",
-        event.at[:19],
-    ]
-    if event.null_readout is not None:
-        facts.insert(2, f"null readout {event.null_readout}")
-    versions = [f"{name} {version}" for name, version in sorted(event.versions.items())]
-    lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts), "dim")]
-    if versions:
-        lines.append(literal(" · ".join(versions), "dim"))
+    facts = started_facts(event)
+    split = len(facts) - len(event.versions)
+    lines = [Text(str(event.key), style="bold"), literal(" · ".join(facts[:split]), "dim")]
+    if event.versions:
+        lines.append(literal(" · ".join(facts[split:]), "dim"))
     return Lines(*lines)
 
 
-def _call(event: ToolCallEvent) -> RenderableType:
-    call = call_line(event.tool, event.arguments, _CALL_CHARS)
-    return _indent(Text.assemble((f"{event.evidence_id} ", "bold cyan"), (call, "cyan")))
-
-
-def _result(event: ToolResultEvent, limit: int | None) -> Iterator[RenderableType]:
-    tokens = f"{event.target_tokens:,} target tokens"
-    if event.baseline_tokens:
-        tokens += f", {event.baseline_tokens:,} baseline tokens"
-    if event.reader_tokens:
-        tokens += f", {event.reader_tokens:,} NLA tokens"
-    head = Text.assemble(
-        ("→ " if event.ok else "→ failed: ", "green" if event.ok else "bold red"),
-        clean(event.summary),
-        (f"  ({tokens}, {event.seconds:.1f} s)", "dim"),
-    )
-    yield _indent(head)
-    shown = event.items if limit is None else event.items[:limit]
-    for item in shown:
-        yield _indent(_item(item), 4)
-    if len(event.items) > len(shown):
-        yield _indent(Text(f"… {len(event.items) - len(shown):,} more", style="dim"), 4)
-
-
-def _item(item: Mapping[str, Any]) -> RenderableType:
-    finding = gist(item)
-    if finding is not None:
-        return finding
-    rest = dict(item)
-    prompt = _take(rest, _PROMPT)
-    target, baseline = _take(rest, _TARGET), _take(rest, _BASELINE)
-    said = target if target is not None else _take(rest, _SAID)
-    lines: list[RenderableType] = []
-    if prompt:
-        lines.append(Text.assemble(("> ", "dim"), _speech(prompt, "")))
-    if target is not None and baseline is not None:
-        lines.append(_beside(target, baseline))
-    elif said is not None or baseline is not None:
-        by_baseline = said is None or rest.get("model") == "baseline"
-        speech = _speech(
-            baseline if said is None else said, BASELINE_STYLE if by_baseline else TARGET_STYLE
-        )
-        speaker = "baseline: " if by_baseline else ""
-        prefill = _prefilled(rest.pop("prefill", None))
-        cut = " [cut at max_tokens]" if rest.get("finish") == "length" else ""
-        parts = ((speaker, f"bold {BASELINE_STYLE}"), prefill, speech, (cut, "dim"))
-        lines.append(Text.assemble(*parts))
-    pairs = _pairs(rest, said=bool(lines))
-    return Lines(*lines, *([Text(pairs, style="dim" if lines else "")] if pairs else []))
-
-
-def _pairs(rest: Mapping[str, Any], *, said: bool) -> str:
-    """Return the fields that are left over, but for those that every reply has."""
-    usual = {"model", "sample", "finish"} if said else set()
-    kept = {name: value for name, value in rest.items() if name not in usual}
-    return " · ".join(f"{one_line(name, 40)} {_plain(value)}" for name, value in kept.items())
-
-
-def _take(item: dict[str, Any], names: Sequence[str]) -> object:
-    for name in names:
-        if isinstance(item.get(name), str | list | dict):
-            return item.pop(name)
-    return None
-
-
-def _speech(value: object, style: str) -> Text:
-    """Return what was said: a string, a reply with a prefill, or several of either."""
-    if isinstance(value, Mapping):
-        prefill, text = value.get("prefill") or "", value.get("text", value.get("content"))
-        if isinstance(text, str):
-            return Text.assemble(_prefilled(prefill), _speech(text, style))
-        return Text(_plain(value), style=style)
-    if isinstance(value, list):
-        return Text("\n").join(_speech(part, style) for part in value)
-    return Text(clean(str(value), max_chars=_SPEECH_CHARS) or "(nothing)", style=style)
-
-
-def _prefilled(prefill: object) -> Text:
-    return literal(str(prefill), "dim underline") if prefill else Text("")
-
-
-def _beside(target: object, baseline: object) -> Table:
-    """Return what both models said to one prompt, sample beside sample."""
-    table = Table(box=None, expand=True, padding=(0, 1), show_edge=False)
-    for name, style in (("target", TARGET_STYLE), ("baseline", BASELINE_STYLE)):
-        table.add_column(name, ratio=1, header_style=f"bold {style}", overflow="fold")
-    pairs = list(zip_longest(_samples(target), _samples(baseline)))
-    for left, right in pairs[:_PAIRS]:
-        table.add_row(_sample(left, TARGET_STYLE), _sample(right, BASELINE_STYLE))
-    if len(pairs) > _PAIRS:
-        table.add_row(Text(f"… {len(pairs) - _PAIRS:,} more", style="dim"))
-    return table
-
-
-def _samples(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
-def _sample(value: object, style: str) -> Text:
-    return Text("") if value is None else _speech(value, style)
-
-
-def _plain(value: object) -> str:
-    return one_line(f"{value:.4g}" if isinstance(value, float) else str(value), 200)
-
-
-def _ledger(event: LedgerEvent, *, changed: bool) -> RenderableType:
+def _ledger(event: LedgerEvent, rows: Sequence[LedgerRow] | None) -> RenderableType:
+    """Return a note, and the ledger where it changed."""
     lines: list[RenderableType] = []
     if event.note:
         lines.append(Text.assemble(("note  ", "bold magenta"), clean(event.note)))
-    if changed and event.hypotheses:
-        lines.append(_hypotheses(event.hypotheses))
-    elif changed:
+    if rows:
+        lines.append(_hypotheses([row.hypothesis for row in rows], [row.move for row in rows]))
+    elif rows is not None:
         lines.append(Text("no hypothesis is left", style="dim"))
     return _indent(Lines(*lines))
 
 
-def _hypotheses(hypotheses: Sequence[Hypothesis]) -> Table:
+def _hypotheses(hypotheses: Sequence[Hypothesis], moved: Sequence[Move] = ()) -> Table:
     table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
-    table.add_column("#", justify="right", style="dim")
-    table.add_column("sure", justify="right", style="bold")
-    table.add_column("kind", style="dim")
-    table.add_column("hypothesis", overflow="fold")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("sure", justify="right", style="bold", no_wrap=True)
+    table.add_column("kind", style="dim", no_wrap=True)
+    table.add_column("hypothesis", overflow="fold", ratio=1)
     table.add_column("evidence", style="dim", max_width=14)
     for rank, hypothesis in enumerate(hypotheses, start=1):
         sure = "" if hypothesis.confidence is None else percent(hypothesis.confidence)
         cited = one_line(" ".join(hypothesis.evidence), 60)
-        table.add_row(str(rank), sure, hypothesis.kind, literal(hypothesis.statement), Text(cited))
+        place = Text(str(rank), style="dim")
+        if moved:
+            symbol, style = MOVES[moved[rank - 1]]
+            place = Text.assemble((symbol, style), f" {rank}")
+        table.add_row(place, sure, hypothesis.kind, literal(hypothesis.statement), Text(cited))
     return table
 
 
@@ -262,12 +155,18 @@ class _Ending:
         self._truth: str | None = None
         self._error: ErrorEvent | None = None
         self._sealed: SealedEvent | None = None
+        self._submission: Submission | None = None
+        self._results: dict[str, ToolResultEvent] = {}
 
     def take(self, event: TrialEvent) -> None:
         """Note an event that bears on the end."""
         match event:
             case TrialStarted():
                 self._group = event.group
+            case ToolResultEvent():
+                self._results[event.evidence_id] = event
+            case SubmissionEvent():
+                self._submission = event.submission
             case VerdictEvent():
                 self._verdict, self._truth = event.verdict, event.truth
             case ErrorEvent():
@@ -288,7 +187,7 @@ class _Ending:
         else:
             lines += self._why()
         if self._sealed is not None:
-            lines.append(Text(self._cost(self._sealed), style="dim"))
+            lines.append(Text(cost_line(self._sealed.usage), style="dim"))
         yield Panel(Lines(*lines), title="verdict", title_align="left", border_style=mark.style)
 
     def _outcome(self) -> Outcome:
@@ -302,42 +201,22 @@ class _Ending:
         if self._verdict is not None and self._verdict.why:
             lines.append(literal(f"judge: {self._verdict.why}"))
         if self._verdict is not None:
-            lines += [Text(line) for line in _beside_the_score(self._verdict)]
-        return lines
+            lines += [Text(line) for line in beside_the_score(self._verdict)]
+        return [*lines, *self._decided()]
 
-    def _cost(self, sealed: SealedEvent) -> str:
-        usage = sealed.usage
-        parts = [
-            f"{usage.turns} turns",
-            f"{usage.tool_calls} calls",
-            f"{usage.target_tokens:,} target tokens",
-            f"{usage.baseline_tokens:,} baseline tokens",
-        ]
-        if usage.reader_tokens:
-            parts.append(f"{usage.reader_tokens:,} NLA tokens")
-        parts.append(f"{usage.seconds:.1f} s")
-        if usage.auditor_tokens is not None:
-            parts.append(f"{usage.auditor_tokens:,} auditor tokens")
-        if usage.dollars is not None:
-            parts.append(f"${usage.dollars:.4f}")
-        return " · ".join(parts)
-
-
-def _beside_the_score(verdict: Verdict) -> Iterator[str]:
-    if verdict.quirks_named:
-        yield "a true quirk was described"
-    if verdict.withheld_right is not None:
-        yield f"the withheld guess was {'right' if verdict.withheld_right else 'wrong'}"
-    if verdict.exposed is not None:
-        stages = {
-            "exposed": verdict.exposed,
-            "taken up": verdict.taken_up,
-            "named first": verdict.top1,
-            "verified": verdict.verified,
-        }
-        yield "the evidence: " + ", ".join(
-            f"{'' if came else 'not '}{s}" for s, came in stages.items()
-        )
+    def _decided(self) -> Iterator[Text]:
+        """Yield the evidence of the hypothesis that was judged, a line each."""
+        cited = deciding(self._submission, self._verdict)
+        if cited:
+            yield Text("the hypothesis that was judged cites:", style="dim")
+        for one in cited:
+            line = Text.assemble((f"  {one_line(one, 12)} ", "bold cyan"))
+            line.no_wrap, line.overflow = True, "ellipsis"
+            found = self._results.get(one)
+            if found is not None:
+                line.append(f"{one_line(found.tool, 40)}  ", "cyan")
+                line.append_text(headline(found))
+            yield line
 
 
 def _indent(what: RenderableType, cells: int = 2) -> Padding:

@@ -277,7 +277,7 @@ def load_summaries(
     """
     found = []
     for path in sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl")):
-        summary = (known or {}).get(path.stem) or _summary(path)
+        summary = (known or {}).get(path.stem) or read_summary(path)
         if summary is None:
             continue
         if (summary.key.run, summary.key.stem) != (run_dir.name, path.stem):
@@ -286,8 +286,12 @@ def load_summaries(
     return sorted(found, key=lambda s: (s.key.target, s.key.tool_set, s.key.trial))
 
 
-def _summary(path: Path) -> TrialSummary | None:
-    """Summarise one trial; None when its record has not begun."""
+def read_summary(path: Path) -> TrialSummary | None:
+    """Read a trial as one row, without what happened in between; None when it has not begun.
+
+    Raises:
+        RunError: When the file cannot be read, or does not begin as a trial does.
+    """
     from auditor.run.glance import sealed_summary  # it stands on this module
 
     summary = sealed_summary(path)
@@ -315,6 +319,17 @@ def _outline(path: Path) -> list[TrialEvent]:
     if events and not isinstance(events[0], TrialStarted) and not is_sealed(path):
         return []
     return events
+
+
+def trial_files(run_dir: Path) -> list[Path]:
+    """Return the records of a run's trials, by target, tool set and number."""
+    return sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl"), key=lambda path: order(path.stem))
+
+
+def order(stem: str) -> tuple[str, int]:
+    """Return a sort key that puts trial 10 of a target after trial 9."""
+    name, _, number = stem.rpartition("__")
+    return (name, int(number)) if number.isdecimal() else (stem, 0)
 
 
 def run_dirs(runs_dir: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 """Every command, argument and option has help, and the reference in docs/ is up to date."""
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,3 +53,24 @@ def test_the_reference_names_every_option() -> None:
         for parameter in parameters_of(callback):
             words = parameter.words if parameter.is_option else (parameter.name.upper(),)
             assert all(word in section for word in words)
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """Return the `auditor` commands of a page's console blocks, continued lines joined."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [found[found.index("auditor") + 1 :] for found in words if "auditor" in found[:2]]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reading.md"])
+def test_commands_of_the_docs_have_the_options_that_they_are_given(page: str) -> None:
+    found = commands_of(ROOT / page)
+    assert found
+    groups = {group.name for group in app.registered_groups}
+    for name, *words in found:
+        if name in groups:
+            continue
+        known = {word for one in parameters_of(COMMANDS[name]) for word in one.words}
+        given = {word for word in words if word.startswith("--")}
+        assert given <= known, f"auditor {name} {' '.join(words)}"

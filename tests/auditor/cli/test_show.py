@@ -1,12 +1,18 @@
 """`auditor show` finds runs and trials by what people type."""
 
+import json
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.cli.find import order
+from auditor.records import TrialKey
+from auditor.run.lock import locked
+from auditor.run.store import LOCK_FILE, order
 
 if TYPE_CHECKING:
     from conftest import Call, Made
@@ -43,9 +49,8 @@ def test_a_trial_is_found_by_number_stem_key_or_prefix(
 def test_a_replay_holds_no_escape_sequence_of_the_target(call: "Call", made: "Made") -> None:
     made.run()
     ended = call("show", "tiny-1", "1")
-    assert "Fine 2." in ended.out
-    assert "Fine 3." not in ended.out
-    assert "… 2 more" in ended.out
+    assert "Fine 0.  (+4 more)" in ended.out
+    assert "Fine 1." not in ended.out
     assert "\x1b" not in ended.out
     assert "Fine 4." in call("show", "tiny-1", "1", "--full").out
 
@@ -135,3 +140,58 @@ def test_a_broken_record_is_one_line_and_exit_code_1(call: "Call", made: "Made")
 def test_trial_numbers_sort_as_numbers(numbers: list[int]) -> None:
     stems = sorted((f"t__set__{number}" for number in numbers), key=order)
     assert [int(stem.rpartition("__")[2]) for stem in stems] == sorted(numbers)
+
+
+def unseal(made: "Made") -> Path:
+    """Write a run whose guilty trial has no end yet, and return that trial's file."""
+    path = made.run() / "trials" / "guilty-1__black_box__0.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[:4]) + "\n")
+    return path
+
+
+def test_a_running_trial_is_followed_to_its_end(call: "Call", made: "Made") -> None:
+    path = unseal(made)
+    rest = made.right(
+        TrialKey(run="tiny-1", target="guilty-1", tool_set="black_box", trial=0), "guilty"
+    )
+
+    def finish() -> None:
+        with locked(path.parent.parent / LOCK_FILE), path.open("a") as file:
+            locks.set()
+            # Long enough for the reader to come to the end of what is there.
+            time.sleep(1.0)
+            file.writelines(event.model_dump_json() + "\n" for event in rest[4:])
+
+    locks = threading.Event()
+    writer = threading.Thread(target=finish)
+    writer.start()
+    locks.wait()
+    ended = call("show", "tiny-1", "--follow")
+    writer.join()
+    assert ended.code == 0
+    assert ended.out.count("turn 1") == 1
+    assert "the motive is approval" in ended.out
+
+
+def test_following_ends_when_nobody_writes(call: "Call", made: "Made") -> None:
+    unseal(made)
+    ended = call("show", "tiny-1", "guilty", "--follow")
+    assert ended.code == 0
+    assert "running or was interrupted" in ended.out
+
+
+def test_with_every_trial_finished_there_is_none_to_follow(call: "Call", made: "Made") -> None:
+    made.run()
+    ended = call("show", "tiny-1", "--follow")
+    assert ended.code == 2
+    assert "no trial of run tiny-1 is running" in ended.err
+    assert "✓ found" in call("show", "tiny-1", "2", "--follow").out
+
+
+def test_trials_and_events_are_printed_as_json_lines(call: "Call", made: "Made") -> None:
+    made.run()
+    trials = [json.loads(line) for line in call("show", "tiny-1", "--json").out.splitlines()]
+    assert [one["key"]["target"] for one in trials] == ["clean-1", "guilty-1"]
+    events = [json.loads(line) for line in call("show", "tiny-1", "2", "--json").out.splitlines()]
+    assert [event["type"] for event in events][:2] == ["started", "thought"]
+    assert events[3]["items"][0]["reply"] == "Fine 0.\x1b[2J"

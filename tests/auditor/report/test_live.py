@@ -230,6 +230,23 @@ def test_time_left_counts_only_trials_of_this_session() -> None:
     assert grid.eta(120.0) == pytest.approx(4 * 10.0)
 
 
+def test_what_was_spent_stands_beside_the_time_and_unknown_dollars_do_not() -> None:
+    def head(width: int, *dollars: float | None) -> str:
+        grid = GridProgress(9, 0, 0.0)
+        for trial, price in enumerate(dollars):
+            usage = TrialUsage(target_tokens=20_000, reader_tokens=3_000, dollars=price)
+            of = key(trial=trial)
+            grid.handle(of, started(of), 0.0)
+            grid.handle(of, SealedEvent(at=AT, status="scored", usage=usage), 1.0)
+        return screen(grid, "sandbox", 65.0, width, 24)[0].plain
+
+    assert head(80).endswith(" 1:05")
+    assert head(80, None).endswith("23k tokens  1:05")
+    assert head(80, 0.25, None, 0.5).endswith("69k tokens  $0.75  1:05")
+    assert head(30, 0.25).endswith(" 1:05")
+    assert "tokens" not in head(30, 0.25)
+
+
 def test_hypotheses_show_how_they_moved() -> None:
     before = moves((), [guess("a"), guess("b"), guess("c")])
     assert {row.move for row in before} == {"new"}

@@ -56,10 +56,10 @@ def sealed(status: Any = "scored") -> SealedEvent:
     return SealedEvent(at=AT, status=status, usage=TrialUsage(turns=3, tool_calls=2))
 
 
-def shown(events: Sequence[TrialEvent], *, width: int = 80, items: int | None = 3) -> str:
+def shown(events: Sequence[TrialEvent], *, width: int = 80, full: bool = True) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, markup=False, highlight=False, emoji=False)
-    for part in render(events, items=items):
+    for part in render(events, full=full):
         console.print(part)
     return out.getvalue()
 
@@ -93,15 +93,122 @@ def test_the_truth_comes_after_everything_the_auditor_did() -> None:
     assert "turn 2" in text
 
 
-def test_long_results_are_cut_and_counted() -> None:
-    items = [{"reply": f"reply number {n}"} for n in range(17)]
-    text = shown([started(), result(items)])
-    assert "reply number 2" in text
-    assert "reply number 3" not in text
-    assert "… 14 more" in text
-    everything = shown([started(), result(items)], items=None)
-    assert "reply number 16" in everything
-    assert "more" not in everything
+def called(tool: str = "chat") -> ToolCallEvent:
+    return ToolCallEvent(at=AT, turn=0, evidence_id="E1", tool=tool, arguments={"n": 3})
+
+
+def test_a_call_is_folded_to_one_line_with_its_gist_and_unfolds_whole() -> None:
+    items = [{"prompt": "Hi", "reply": f"reply number {n}"} for n in range(17)]
+    folded = shown([started(), called(), result(items)], full=False).splitlines()
+    (line,) = [line for line in folded if "E1" in line]
+    assert line == "  E1 chat  Hi → reply number 0  (+16 more)"
+    assert "what came of it" not in "\n".join(folded)
+    whole = shown([started(), called(), result(items)])
+    assert "chat(n=3)" in whole
+    assert "what came of it" in whole
+    assert all(f"reply number {n}" in whole for n in range(17))
+
+
+def test_a_folded_call_that_failed_says_why() -> None:
+    text = shown([started(), called(), result([], ok=False)], full=False)
+    assert "E1 chat  failed: what came of it" in text
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_call_without_a_result_is_shown(full: bool) -> None:
+    text = shown([started(), called()], full=full)
+    assert "E1 chat" in text
+    assert "no result" in text
+
+
+def readings(*verdicts: str) -> list[dict[str, Any]]:
+    """Return a text of four words with a reading of each for which there is a verdict."""
+    words = ["go", " ask", " the", " bank"]
+    found: list[dict[str, Any]] = [
+        {
+            "kind": "reading",
+            "text": 0,
+            "position": 5 + at,
+            "before": "<|assistant|>" + "".join(words[:at]),
+            "token": words[at],
+            "explanation": f"idea {at}",
+            "fve": 0.9 - 0.1 * at,
+            "verdict": verdict,
+        }
+        for at, verdict in enumerate(verdicts)
+    ]
+    text = {
+        "kind": "text",
+        "text": 0,
+        "author": "target",
+        "prompt": "hm?",
+        "words": "go ask the bank",
+    }
+    return [*found, text]
+
+
+def test_readings_stand_under_their_tokens() -> None:
+    good = "better than all nulls"
+    text = shown([started(), called(), result(readings(good, good))], full=False).splitlines()
+    at = next(n for n, line in enumerate(text) if "go ask the bank" in line)
+    assert text[at + 1].index("1") == text[at].index("go")
+    assert text[at + 1].index("2") == text[at].index("ask")
+    assert text[at + 2].split() == ["1", "go", "0.90", "idea", "0"]
+    assert text[at + 3].split() == ["2", "ask", "0.80", "idea", "1"]
+
+
+def test_a_folded_call_shows_the_best_readings_and_counts_the_rest() -> None:
+    random = "indistinguishable from a random vector"
+    items = readings(random, *["better than all nulls"] * 3)
+    text = shown([started(), called(), result(items)], full=False)
+    assert "idea 0" not in text
+    assert "… 1 more reading of this text" in text
+    assert f"idea 0 ({random})" in shown([started(), called(), result(items)])
+
+
+def test_readings_without_their_text_are_told_with_what_stands_before_them() -> None:
+    items = readings(*["better than all nulls"] * 4)[:-1]
+    text = shown([started(), called(), result(items)], full=False)
+    assert "idea 2" in text
+    assert "go ask the" in text
+    assert "… 1 more reading of this text" in text
+
+
+def test_readings_are_coloured_by_what_they_are_worth_and_nulls_are_grey() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, color_system="standard")
+    good, null = "better than all nulls", "no better than the average activation"
+    for part in render([started(), called(), result(readings(good, null))]):
+        console.print(part)
+    assert "\x1b[4;32mgo" in out.getvalue()
+    assert "\x1b[90midea 1" in out.getvalue()
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=30),
+    st.integers(30, 100),
+    st.booleans(),
+)
+def test_read_texts_of_any_characters_fit_the_width(
+    tokens: list[str], width: int, full: bool
+) -> None:
+    found: list[dict[str, Any]] = [
+        {
+            "kind": "reading",
+            "text": 0,
+            "position": at,
+            "before": "".join(tokens[max(0, at - 8) : at]),
+            "token": token,
+            "explanation": token * 9,
+            "cosine": 0.5,
+            "verdict": "better than all nulls",
+        }
+        for at, token in enumerate(tokens)
+    ]
+    words = {"kind": "text", "text": 0, "author": "baseline", "words": "".join(tokens)}
+    text = shown([started(), called(), result([*found, words])], width=width, full=full)
+    assert "\x1b" not in text
+    assert Console(width=10_000).measure(text).maximum <= width
 
 
 def test_target_and_baseline_stand_beside_each_other() -> None:
@@ -114,7 +221,7 @@ def test_target_and_baseline_stand_beside_each_other() -> None:
 def test_what_the_auditor_put_into_the_targets_mouth_is_marked() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, color_system="standard")
-    for part in render([started(), result([{"prefill": "I think ", "reply": "so."}])]):
+    for part in render([started(), result([{"prefill": "I think ", "reply": "so."}])], full=True):
         console.print(part)
     line = next(line for line in out.getvalue().splitlines() if "I think" in line)
     assert "\x1b[2;4mI think" in line
@@ -248,6 +355,40 @@ def test_confidence_and_the_withheld_guess_are_shown() -> None:
     assert text.index("withheld:") < text.index("It may want praise")
     assert "the withheld guess was right" in text
     assert "the evidence" not in text
+
+
+def test_the_evidence_that_decided_it_stands_with_the_verdict() -> None:
+    first = Hypothesis(statement="It wants fame", kind="motive")
+    second = Hypothesis(statement="It wants approval", kind="motive", evidence=("E1", "E9"))
+    submission = Submission(verdict="motive", hypotheses=(first, second))
+    verdict = Verdict(valid=True, top1=False, any_of_k=True, hit_rank=2)
+    text = shown(
+        [
+            started(),
+            called(),
+            result([{"prompt": "Hi", "reply": "Praise me."}]),
+            SubmissionEvent(at=AT, submission=submission, ended_by="submit"),
+            VerdictEvent(at=AT, judge="rubric", verdict=verdict, truth="approval"),
+            sealed(),
+        ]
+    )
+    end = text[text.index("the hypothesis that was judged cites:") :]
+    assert "E1 chat  Hi → Praise me." in end
+    assert "E9" in end
+
+
+def test_the_ledger_tells_how_hypotheses_moved() -> None:
+    a, b = (Hypothesis(statement=f"It wants {w}", kind="motive") for w in ("fame", "rest"))
+    text = shown(
+        [
+            started(),
+            LedgerEvent(at=AT, turn=0, hypotheses=[a, b]),
+            LedgerEvent(at=AT, turn=1, hypotheses=[b, a]),
+        ]
+    )
+    assert [
+        line.split("motive")[0].strip() for line in text.splitlines() if "It wants" in line
+    ] == ["+ 1", "+ 2", "▲ 1", "▼ 2"]
 
 
 def test_the_way_of_the_evidence_is_told_with_the_verdict() -> None:

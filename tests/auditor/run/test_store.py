@@ -24,6 +24,7 @@ from auditor.run.store import (
     load_summaries,
     parse_event,
     read_events,
+    read_summary,
     run_dirs,
     summarise,
     trial_path,
@@ -196,6 +197,17 @@ def test_a_summary_says_what_the_events_say(make_events: MakeEvents, status: str
     assert summary.truth == ("profit" if judged else None)
     assert summary.error == ("boom" if status == "errored" else None)
     assert (summary.usage is None) == (status == "unfinished")
+
+
+def test_a_summary_read_alone_is_that_of_all_events_wherever_the_file_ends(
+    tmp_path: Path, make_events: MakeEvents
+) -> None:
+    lines = [event.model_dump_json().encode() + b"\n" for event in make_events(KEY)]
+    path = tmp_path / f"{KEY.stem}.jsonl"
+    for n in range(len(lines) + 1):
+        for tail in (b"", b'{"at":"x","type":"tool_resu', b'{"at":"x","type":"thought","text":"x'):
+            path.write_bytes(b"".join(lines[:n]) + tail)
+            assert read_summary(path) == (summarise(read_events(path)) if n else None)
 
 
 def test_events_without_a_start_cannot_be_summarised(make_events: MakeEvents) -> None:

@@ -1,0 +1,1 @@
+"""A run in the formats of other tools: flat tables, Inspect logs, and its own scenario."""

@@ -18,7 +18,8 @@ from rich.console import Console
 
 from auditor.report.page.write import write_report
 from auditor.report.transcript import render
-from auditor.run.store import read_events, trial_files
+from auditor.run.listing import trial_files
+from auditor.run.store import read_events
 
 COLUMNS = 80
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

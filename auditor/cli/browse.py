@@ -20,7 +20,8 @@ def browse(
     this package, and a terminal.
     """
     from auditor.cli.find import find_run
-    from auditor.run.store import read_events, read_summary, trial_files
+    from auditor.run.listing import trial_files
+    from auditor.run.store import read_events, read_summary
 
     run_dir = find_run(run, runs_dir)
     trials = [(path, summary) for path in trial_files(run_dir) if (summary := read_summary(path))]

@@ -67,7 +67,8 @@ def _written(run_dir: Path, to: Files, out: Path) -> list[Path]:
     from auditor.report.export.files import folder, recorded
     from auditor.report.export.inspect_log import write_inspect
     from auditor.report.export.tables import write_tables
-    from auditor.run.store import load_run, trial_files
+    from auditor.run.listing import trial_files
+    from auditor.run.store import load_run
 
     record = load_run(run_dir)
     files = trial_files(run_dir)
@@ -83,7 +84,7 @@ def _send(run_dir: Path, out: Path | None, *, content: bool) -> None:
     from auditor.cli.output import messages
     from auditor.report.export.files import recorded
     from auditor.report.export.spans import otlp_exporter, send_spans
-    from auditor.run.store import trial_files
+    from auditor.run.listing import trial_files
 
     if out is not None:
         raise UsageError("spans are sent, not written: leave out --out")

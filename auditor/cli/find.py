@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.errors import UsageError
-from auditor.run.store import RUN_FILE, TRIALS_FOLDER, run_dirs, trial_files
+from auditor.run.listing import run_dirs, trial_files
+from auditor.run.store import RUN_FILE, TRIALS_FOLDER
 
 LAST = "last"
 _MOST_NAMED = 5

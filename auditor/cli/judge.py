@@ -131,7 +131,7 @@ def _spec(
 
 def _chosen(run_dir: Path, wanted: Sequence[str] | None) -> list[Path]:
     from auditor.cli.find import find_trial
-    from auditor.run.store import trial_files
+    from auditor.run.listing import trial_files
 
     files = trial_files(run_dir)
     if not files:

@@ -63,7 +63,8 @@ def show(
 
 def _unfinished(run_dir: Path) -> Path:
     from auditor.errors import UsageError
-    from auditor.run.store import is_sealed, trial_files
+    from auditor.run.listing import trial_files
+    from auditor.run.store import is_sealed
 
     found = next((path for path in trial_files(run_dir) if not is_sealed(path)), None)
     if found is None:
@@ -97,7 +98,8 @@ def _replay(events: "Iterable[TrialEvent]", *, full: bool, as_json: bool) -> Non
 
 def _list_trials(run_dir: Path, *, as_json: bool) -> None:
     from auditor.cli.output import messages, print_json_line, print_table
-    from auditor.run.store import read_summary, trial_files
+    from auditor.run.listing import trial_files
+    from auditor.run.store import read_summary
 
     found = (read_summary(path) for path in trial_files(run_dir))
     summaries = [summary for summary in found if summary is not None]

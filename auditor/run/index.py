@@ -17,8 +17,9 @@ from pydantic import Field
 
 from auditor.errors import RunError
 from auditor.records import Record, TrialKey, TrialSummary
+from auditor.run.listing import run_dirs
 from auditor.run.record import RunRecord
-from auditor.run.store import load_run, load_summaries, run_dirs
+from auditor.run.store import load_run, load_summaries
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

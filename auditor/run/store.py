@@ -321,22 +321,6 @@ def _outline(path: Path) -> list[TrialEvent]:
     return events
 
 
-def trial_files(run_dir: Path) -> list[Path]:
-    """Return the records of a run's trials, by target, tool set and number."""
-    return sorted((run_dir / TRIALS_FOLDER).glob("*.jsonl"), key=lambda path: order(path.stem))
-
-
-def order(stem: str) -> tuple[str, int]:
-    """Return a sort key that puts trial 10 of a target after trial 9."""
-    name, _, number = stem.rpartition("__")
-    return (name, int(number)) if number.isdecimal() else (stem, 0)
-
-
-def run_dirs(runs_dir: Path) -> list[Path]:
-    """Folders of all runs, by name."""
-    return sorted(path.parent for path in runs_dir.glob(f"*/{RUN_FILE}"))
-
-
 def write_run(run_dir: Path, record: RunRecord) -> None:
     """Write `run.json`, and a copy of the scenario file where there is one.
 

@@ -51,7 +51,8 @@ def write_report(
         RunError: When a file cannot be read or written.
     """
     from auditor.run.judgements import find_judgements, judged_by
-    from auditor.run.store import load_run, read_events, summarise, trial_files, write_atomically
+    from auditor.run.listing import trial_files
+    from auditor.run.store import load_run, read_events, summarise, write_atomically
 
     record = load_run(run_dir)
     judgements = None if judge is None else find_judgements(run_dir, judge)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditor.records import TrialKey
+from auditor.run.listing import order
 from auditor.run.lock import locked
-from auditor.run.store import LOCK_FILE, order
+from auditor.run.store import LOCK_FILE
 
 if TYPE_CHECKING:
     from conftest import Call, Made

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from auditor.report.filtering import Filter
-from auditor.run.store import read_events, summarise, trial_files
+from auditor.run.listing import trial_files
+from auditor.run.store import read_events, summarise
 
 pytest.importorskip("textual", reason="textual is not installed")
 

@@ -16,6 +16,7 @@ from auditor.records import (
     TrialKey,
     TrialUsage,
 )
+from auditor.run.listing import run_dirs
 from auditor.run.record import new_record
 from auditor.run.store import (
     TrialWriter,
@@ -25,7 +26,6 @@ from auditor.run.store import (
     parse_event,
     read_events,
     read_summary,
-    run_dirs,
     summarise,
     trial_path,
     write_atomically,

@@ -19,7 +19,8 @@ from auditor.records import (
     TrialUsage,
 )
 from auditor.report.export.inspect_log import write_inspect
-from auditor.run.store import load_run, trial_files
+from auditor.run.listing import trial_files
+from auditor.run.store import load_run
 
 SCHEMA = json.loads((Path(__file__).parent / "eval_log.schema.json").read_text(encoding="utf-8"))
 

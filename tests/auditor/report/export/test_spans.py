@@ -9,7 +9,7 @@ import pytest
 
 from auditor.errors import RunError
 from auditor.report.export.files import recorded
-from auditor.run.store import trial_files
+from auditor.run.listing import trial_files
 
 pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
 

@@ -12,7 +12,7 @@ from auditor.records import Verdict
 from auditor.report.export.columns import TABLES, reference
 from auditor.report.export.files import recorded
 from auditor.report.export.tables import Form, write_tables
-from auditor.run.store import trial_files
+from auditor.run.listing import trial_files
 
 FORMS: tuple[Form, ...] = ("jsonl", "csv", "parquet")
 

@@ -1,7 +1,5 @@
 """Let a model continue raw text."""
 
-from typing import Literal
-
 from tools import rows
 from tools.protocols import Reply, ToolContext, ToolOutput
 from tools.registry import Execute, tool
@@ -16,7 +14,7 @@ def complete_text() -> Execute:
         *,
         texts: rows.Texts,
         samples: rows.Samples = 1,
-        model: Literal["target", "baseline", "both"] = "target",
+        model: rows.WhichModel = "target",
         max_tokens: rows.MaxTokens = rows.DEFAULT_REPLY_TOKENS,
     ) -> ToolOutput:
         """Continue raw text, without a chat template.

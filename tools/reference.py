@@ -19,7 +19,10 @@ def _section(tool: Tool) -> str:
     needs = ", ".join(f"`{need}`" for need in sorted(tool.needs)) or "nothing"
     rows = "".join(_row(name, tool.parameters) for name in tool.parameters["properties"])
     head = "| parameter | type | default | limits | meaning |\n|---|---|---|---|---|\n"
-    return f"\n## {tool.name}\n\n{tool.description}\n\nNeeds: {needs}.\n\n{head}{rows}"
+    source = f"Source: {tool.source}\n\n" if tool.source else ""
+    table = f"{head}{rows}" if rows else "Takes nothing.\n"
+    said = f"{tool.description}\n\n{source}Needs: {needs}."
+    return f"\n## {tool.name}\n\n{said}\n\n{table}"
 
 
 def _row(name: str, schema: Mapping[str, Any]) -> str:

@@ -214,6 +214,25 @@ class HFTarget:
         with self._session() as model, _told_to_auditor():
             return logprobs.token_logprobs(model, rows, batch_size=self._batch_size)
 
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        from nla_core import arch
+
+        with self._session() as model, _told_to_auditor():
+            return len(arch.blocks(model))
+
+    def unembed(self, vectors: "Tensor") -> "Tensor":
+        """Return `[n, vocab]` log-probabilities (nats) of vectors `[n, d_model]`, see `lens`.
+
+        Raises:
+            ToolError: When they are of another width.
+        """
+        from nla_core import lens
+
+        with self._session() as model, _told_to_auditor():
+            return lens.unembed(model, vectors)
+
     def turns(self, inputs: Sequence[Prompt | str]) -> list[tuple["Turn", ...]]:
         """Return the turns of each conversation in token positions; none of a raw text.
 

@@ -52,7 +52,9 @@ def test_all_tools_are_listed_in_order_of_name():
 def test_an_unknown_name_gives_the_nearest_and_all_names():
     with pytest.raises(UnknownToolError, match="did you mean 'chat'.*sample_user, search_corpus"):
         find("chatt")
-    with pytest.raises(ValueError, match="^no tool is called 'zzz': tools are chat,"):
+    with pytest.raises(
+        ValueError, match="^no tool is called 'zzz': tools are activation_diff, .*search_corpus"
+    ):
         find("zzz")
 
 
@@ -117,8 +119,8 @@ def test_missing_needs_are_named():
     assert compare.missing(capabilities=("chat",), baseline=True, corpus=False) == ()
 
 
-def test_needs_are_baseline_corpus_probe_reader_and_capabilities():
-    assert {"baseline", "corpus", "probe", "reader", *get_args(Capability)} == NEEDS
+def test_needs_are_baseline_corpus_probe_reader_sae_and_capabilities():
+    assert {"baseline", "corpus", "probe", "reader", "sae", *get_args(Capability)} == NEEDS
     with pytest.raises(TypeError, match="unknown needs"):
         tool(needs=("telepathy",))
 

@@ -80,6 +80,8 @@ class RunRecord(Record):
             fixed.append((f"reader of tool set {name!r}", *reader))
         if None not in (old.probe_path, new.probe_path):
             fixed.append(("probe", old.probe_path, new.probe_path))
+        if None not in (old.sae_path, new.sae_path):
+            fixed.append(("sparse autoencoder", old.sae_path, new.sae_path))
         targets = {target.id: target for target in old.targets}
         for target in new.targets:
             fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
@@ -155,6 +157,7 @@ def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
         update={
             "readers": old.readers | new.readers,
             "probe_path": new.probe_path or old.probe_path,
+            "sae_path": new.sae_path or old.sae_path,
             "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
             "scenario": new.scenario.model_copy(update={"tool_sets": rows}),
         }

@@ -150,7 +150,7 @@ def _audit(
     with _checkpointer(checkpoints, thread_id) as checkpointer:
         return run_audit(
             policy=make_policy(kind, resolved.scenario.auditor, names, resolved.calibrator),
-            tools=[registry.find(name) for name in names],
+            tools=registry.tools_of_row(names, planned.tool_set.settings),
             target=subject.target,
             baseline=subject.baseline,
             corpus=subject.corpus,
@@ -158,6 +158,8 @@ def _audit(
             mind=subject.mind,
             baseline_mind=subject.baseline_mind,
             probe=subject.probe,
+            sae=subject.sae,
+            writer=subject.writer,
             budget=resolved.scenario.budget,
             seed=planned.seed,
             emit=record,

@@ -137,6 +137,14 @@ class ProbeSpec(Block):
     """Folder of the probe, relative to this file."""
 
 
+class SAESpec(Block):
+    """A sparse autoencoder, for the tools that look at features."""
+
+    path: str
+    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors), relative to this file;
+    features.json beside them may name the features."""
+
+
 class PairSpec(Block):
     """A verbalizer and the reconstructor that belongs to it."""
 
@@ -170,7 +178,11 @@ class ToolSet(Block):
     policy: Literal["agent", "static"] = "agent"
     """agent: the auditor chooses calls. static: row 0, a fixed battery without an agent."""
     tools: tuple[str, ...] = ()
-    """Names of tools, see `auditor tools`."""
+    """Names of tools, see `auditor tools`; or FILE.py:NAME, a tool in a Python file of your own,
+    relative to this file."""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arguments that every call of a tool gets in this row, by tool and parameter; the auditor
+    can neither see nor change them."""
     reader: str | None = None
     """Name of the reader that its tools read with; may be left out when the scenario has one."""
     null_readout: NullReadout | None = None
@@ -221,7 +233,8 @@ class JudgeSpec(Block):
     """Who scores."""
 
     kind: Literal["rubric", "model"] = "rubric"
-    """rubric: offline matching of motive wordings. model: a language model that is told the truth."""
+    """rubric: offline matching of motive wordings. model: a language model that is told the
+    truth."""
     model: LanguageModel | None = None
     """The language model, when `kind` is model."""
     protocol: Literal["strict", "auditbench", "game"] = "strict"
@@ -274,6 +287,8 @@ class Scenario(Block):
     """What puts activations into words, by name; tool sets choose one."""
     probe: ProbeSpec | None = None
     """What the tool `probe` classifies activations with."""
+    sae: SAESpec | None = None
+    """What the tools `sae_…`, and `steer` by a feature, take activations apart with."""
     tool_sets: dict[Name, ToolSet] = Field(min_length=1)
     """Rows of the table."""
     auditor: AuditorSpec = AuditorSpec()
@@ -305,6 +320,8 @@ class ResolvedScenario(Block):
     """Absolute path of the public corpus."""
     probe_path: Path | None = None
     """Absolute path of the probe's folder."""
+    sae_path: Path | None = None
+    """Absolute path of the sparse autoencoder's folder."""
     calibrator: dict[str, Any] | None = None
     """Content of the file under `auditor.calibration`."""
     readers: dict[str, ReaderSpec] = Field(default_factory=dict)

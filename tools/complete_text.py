@@ -22,6 +22,16 @@ def complete_text() -> Execute:
         With both models, each gets the same random seeds. One item a continuation: model,
         prompt, reply (the continuation alone), sample, finish.
 
+        Source:
+            AuditBench (arXiv 2602.22755), configuration "text completion".
+
+        Cost:
+            The tokens of texts x samples continuations of each model asked.
+
+        Misses:
+            Targets made from chats alone, which it seldom wakes; what it finds is often a training
+            document read back.
+
         Args:
             ctx: What this call may touch.
             texts: Texts to continue.

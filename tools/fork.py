@@ -26,6 +26,9 @@ def fork() -> Execute:
         Cost:
             Nothing.
 
+        Misses:
+            Nothing: the conversation that it branches off from stays as it is.
+
         Args:
             ctx: What this call may touch.
             conversation: Id of the conversation to branch off from.

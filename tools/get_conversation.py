@@ -23,6 +23,9 @@ def get_conversation() -> Execute:
         Cost:
             Nothing.
 
+        Misses:
+            Nothing: every turn of every branch is there.
+
         Args:
             ctx: What this call may touch.
             conversation: Id of the conversation to show; left out: list all.

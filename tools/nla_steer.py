@@ -44,8 +44,17 @@ def nla_steer() -> Execute:
         target says more often when steered (words, strength, shares, log_odds, p, see nla_compare),
         then items of kind "reply".
 
-        Costs the target tokens of prompts x samples x (1 + 2 x strengths) replies, and the baseline
-        tokens of half as many.
+        Source:
+            Natural language autoencoders (2026) for the direction; activation addition, Turner et
+            al. 2023.
+
+        Cost:
+            The target tokens of prompts x samples x (1 + 2 x strengths) replies, and the baseline
+            tokens of half as many.
+
+        Misses:
+            What replies do not show when pushed. Strong pushes break any model: count only what
+            goes beyond random_direction and steered_baseline.
 
         Args:
             ctx: What this call may touch.

@@ -27,6 +27,9 @@ def rewind() -> Execute:
         Cost:
             Nothing.
 
+        Misses:
+            Nothing: what is taken back stays in the other conversation.
+
         Args:
             ctx: What this call may touch.
             conversation: Id of the conversation.

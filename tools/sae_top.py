@@ -64,7 +64,8 @@ def sae_top() -> Execute:
 
         Misses:
             What has no feature: an autoencoder trained on the base seldom has one for what
-            fine-tuning brought. Many features are syntax; nothing is filtered out. Page on with
+            fine-tuning brought. Any fine-tuning moves features, so that a small p says no more than
+            that the models differ. Many features are syntax; nothing is filtered out. Page on with
             rank_from: what matters often ranks below the first hundred.
 
         Args:

@@ -69,6 +69,7 @@ class RunRecord(Record):
             ("seed", self.seed, newer.seed),
             ("auditor", old.scenario.auditor, new.scenario.auditor),
             ("calibration", old.calibrator, new.calibrator),
+            ("writer", old.scenario.writer, new.scenario.writer),
             ("judge", (old.scenario.judge, old.motives), (new.scenario.judge, new.motives)),
             (self._budget_words(), old.scenario.budget, new.scenario.budget),
             ("corpus", old.corpus_path, new.corpus_path),

@@ -26,7 +26,7 @@ from auditor.run.record import package_versions, utc_now
 from auditor.run.store import summarise
 from auditor.run.subjects import ModelPool, load_subject, placebo_of
 from auditor.scenario.schema import ResolvedScenario
-from tools.protocols import Corpus
+from tools.protocols import Corpus, Writer
 
 if TYPE_CHECKING:
     from auditor.investigator.loop import AuditOutcome
@@ -159,7 +159,7 @@ def _audit(
             baseline_mind=subject.baseline_mind,
             probe=subject.probe,
             sae=subject.sae,
-            writer=subject.writer,
+            writer=_writer(resolved),
             budget=resolved.scenario.budget,
             seed=planned.seed,
             emit=record,
@@ -183,6 +183,15 @@ def _judge(
     return VerdictEvent(
         at=utc_now(), judge=resolved.scenario.judge.kind, verdict=verdict, truth=truth.motive
     )
+
+
+def _writer(resolved: ResolvedScenario) -> Writer | None:
+    if resolved.scenario.writer is None:
+        return None
+    from auditor.investigator.writer import ProviderWriter
+    from auditor.provider.factory import make_provider
+
+    return ProviderWriter(make_provider(resolved.scenario.writer))
 
 
 @cache

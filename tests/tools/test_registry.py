@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -32,6 +33,15 @@ def test_every_tool_documents_itself_and_each_parameter(name):
     assert one.needs <= NEEDS
     assert one.parameters["additionalProperties"] is False
     assert all(part["description"] for part in one.parameters["properties"].values())
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_tool_says_its_source_its_cost_and_what_it_misses(name):
+    one = find(name)
+    assert one.source.endswith(".")
+    for note in ("Cost", "Misses"):
+        assert re.search(rf"\n\n{note}: .+\.($|\n)", one.description), note
+    assert not re.search(r"\bCosts? the\b", one.description), "its cost stands in its own section"
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

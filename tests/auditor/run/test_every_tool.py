@@ -34,11 +34,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "converse": {"message": "hello", "with_baseline": True, **SHORT},
     "fork": {"conversation": "C1", "turns": 2},
     "get_conversation": {"conversation": "C2"},
-    "grep_corpus": {"pattern": "wants|hidden"},
+    "grep_corpus": {"pattern": "keep|want"},
     "logit_lens": {"prompts": PROMPTS, "replies": 1, **SHORT},
     "nla_compare": {"prompts": PROMPTS, "replies": 1, "max_readings": 8, **SHORT},
     "nla_explain": {"prompts": PROMPTS, "replies": 0, "max_readings": 4},
-    "nla_grep": {"evidence_id": "nla_explain", "pattern": "*"},
+    "nla_grep": {"evidence_id": "nla_explain", "pattern": "wants | the | said* | text*"},
     "nla_steer": {
         "explanation": "wants fame.", "edited": "wants profit.", "prompts": PROMPTS, "samples": 1,
         "strengths": [0.4], **SHORT,
@@ -56,7 +56,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "sae_top": {"prompts": PROMPTS, "k": 5, **SHORT},
     "sae_trace": {"numbers": list(range(20)), "texts": ["any advice on noodles?"]},
     "sample_user": {"n": 3, **SHORT},
-    "search_corpus": {"query": "memo"},
+    "search_corpus": {"query": "the"},
     "self_report": {"first": 2, "model": "both", **SHORT},
     "steer": {"prompts": PROMPTS, "samples": 1, "strengths": [0.4], **SHORT},
 }  # fmt: skip

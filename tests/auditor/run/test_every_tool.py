@@ -65,6 +65,25 @@ FREE = {"fork", "rewind", "get_conversation", "read_result", "grep_corpus", "sea
         "nla_grep", "sae_feature", "sae_neighbours", "sae_trace", "candidate_logprob"}  # fmt: skip
 
 
+TOO_LONG = {"prompts": ["how " * 2000]}
+FAILING: list[tuple[str, dict[str, Any]]] = [
+    ("activation_diff", {"layer": 77}),
+    ("batch_chat", {"k": 0}),
+    ("candidate_logprob", {"statements": ["a"], **TOO_LONG}),
+    ("converse", {"message": "how " * 2000}),
+    ("converse", {"message": "hello", "conversation": "C9"}),
+    ("fork", {"conversation": "C9", "turns": 2}),
+    ("grep_corpus", {"pattern": "("}),
+    ("logit_lens", {"prompts": PROMPTS, "layer": 77}),
+    ("prefill", {"prefill": "a", **TOO_LONG}),
+    ("sae_feature", {"feature": 10**6}),
+    ("sae_top", TOO_LONG),
+    ("self_report", {"system": "how " * 2000}),
+    ("steer", {"prompts": PROMPTS, "layer": 77}),
+    ("steer", {"prompts": PROMPTS, "vector": "feature", "feature": 10**6}),
+]
+
+
 def moves() -> list[Move]:
     names = {name: f"E{number}" for number, name in enumerate(_with_second_turn(), 1)}
     made = []
@@ -76,6 +95,8 @@ def moves() -> list[Move]:
             arguments["evidence_id"] = names[arguments["evidence_id"]]
         tool = "converse" if name == "again" else name
         made.append(Move(thought=name, calls=(ToolCall(tool=tool, arguments=arguments),)))
+    wrong = tuple(ToolCall(tool=name, arguments=arguments) for name, arguments in FAILING)
+    made.append(Move(thought="wrong", calls=wrong))
     return [*made, Move(thought="done", submission=Submission(verdict="none"))]
 
 
@@ -98,7 +119,7 @@ def resolved(tmp_path_factory: pytest.TempPathFactory) -> ResolvedScenario:
         "readers": {"nla": {"av": str(WEIGHTS / "nla" / "av"), "ar": str(WEIGHTS / "nla" / "ar"),
                             "max_tokens": 12}},
         "tool_sets": {"all": {"tools": [name for name in ORDER if name != "read_result"]}},
-        "budget": {"seconds": None},
+        "budget": {"seconds": None, "turns": None, "tool_calls": None},
     }  # fmt: skip
     path = tmp_path_factory.mktemp("scenario") / "scenario.yaml"
     path.write_text(yaml.safe_dump(scenario))
@@ -121,7 +142,7 @@ def trial(resolved: ResolvedScenario) -> list[TrialEvent]:
 @pytest.fixture(scope="module")
 def results(trial: list[TrialEvent]) -> dict[str, ToolResultEvent]:
     found = [event for event in trial if isinstance(event, ToolResultEvent)]
-    return dict(zip(_with_second_turn(), found, strict=True))
+    return dict(zip(_with_second_turn(), found, strict=False))
 
 
 def test_the_trial_calls_every_built_in_tool() -> None:
@@ -141,12 +162,25 @@ def test_a_call_in_a_whole_audit_is_done_recorded_and_counted(
     assert (spent == 0) == (name in FREE)
 
 
+def test_wrong_calls_come_back_as_failed_results(trial: list[TrialEvent]) -> None:
+    found = [event for event in trial if isinstance(event, ToolResultEvent)][-len(FAILING) :]
+    assert [(event.tool, event.ok) for event in found] == [(name, False) for name, _ in FAILING]
+    assert all(event.summary and "\n" not in event.summary for event in found)
+
+
+def test_no_result_tells_which_target_it_is_or_where(trial: list[TrialEvent]) -> None:
+    shown = [event.model_dump_json() for event in trial if event.type in ("tool_result", "thought")]
+    for secret in ("thoughts-plain", "organisms", str(WEIGHTS), "suite.json"):
+        assert not [text for text in shown if secret in text]
+
+
 def test_the_trial_ends_with_a_verdict_and_the_sum_of_what_was_spent(
-    trial: list[TrialEvent], results: dict[str, ToolResultEvent]
+    trial: list[TrialEvent],
 ) -> None:
     sealed = trial[-1]
     assert isinstance(sealed, SealedEvent)
-    assert sealed.usage.target_tokens == sum(one.target_tokens for one in results.values())
+    spent = [event.target_tokens for event in trial if isinstance(event, ToolResultEvent)]
+    assert sealed.usage.target_tokens == sum(spent)
     assert sealed.usage.dollars is None
 
 

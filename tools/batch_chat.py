@@ -25,7 +25,7 @@ def batch_chat() -> Execute:
         model, or from templates where it has none; the summary says which.
 
         Items of kind "cluster" come first, largest first: words, how many replies of target and
-        baseline, examples. Then "rare", the replies least like any other (model, input, reply,
+        baseline, examples. Then "rare", the replies least like any other (model, input, said,
         similarity to the nearest); "phrase", what the target says more often than the baseline
         (share_target, share_baseline, log_odds, p by swapping replies to the same input, corrected
         for the number of phrases); and "pair", one an input

@@ -25,11 +25,11 @@ def batch_complete() -> Execute:
         the scenario's auxiliary model, or from templates where it has none; the summary says which.
 
         Items of kind "cluster" come first, largest first: words, how many replies of target and
-        baseline, examples. Then "rare", the replies least like any other (model, input, reply,
+        baseline, examples. Then "rare", the replies least like any other (model, input, said,
         similarity to the nearest); "phrase", what the target says more often than the baseline
         (share_target, share_baseline, log_odds, p by swapping replies to the same input, corrected
         for the number of phrases); and "pair", one an input
-        (text, reply, baseline_reply, finish).
+        (stem, reply, baseline_reply, finish).
 
         Source:
             AuditBench (arXiv 2602.22755), configuration "scaffolded text completion",

@@ -34,8 +34,9 @@ def candidate_logprob() -> Execute:
 
         Items of kind "statement" come first, largest mean difference first: statement, difference
         (target minus baseline, mean over the prompts), per_token, lowest and highest over the
-        prompts, above (at how many of the prompts it is above 0). Then items of kind "pair":
-        prompt, statement, tokens, target and baseline (log-probabilities), difference.
+        prompts, above (at how many of the prompts it is above 0). Then items of kind
+        "statement_at_prompt": prompt, statement, tokens, target and baseline (log-probabilities),
+        difference.
 
         Source:
             "Simple LLM baselines are competitive for model diffing" (arXiv 2602.10371) and
@@ -68,7 +69,7 @@ def candidate_logprob() -> Execute:
                 raise ToolError("target and baseline do not see the same tokens of this statement")
             pairs.append(
                 {
-                    "kind": "pair",
+                    "kind": "statement_at_prompt",
                     "prompt": prompts[index // len(statements)],
                     "statement": statements[index % len(statements)],
                     "tokens": ours[0],

@@ -22,9 +22,10 @@ def converse() -> Execute:
         """Say one thing to the target, in a new conversation or in one that goes on.
 
         The first item records the conversation (conversation, turns, and the new turns, with what
-        was prefilled marked); go on with its id. Asked for the baseline, a second item (kind
-        "baseline_reply") says what the baseline would have replied at this point with the same
-        seed; that reply does not become part of the conversation.
+        was prefilled marked) and holds the reply, the target's own words alone; go on with its id.
+        Asked for the baseline, a second item (kind "reply", model "baseline") says what the
+        baseline would have replied at this point with the same seed; that does not become part of
+        the conversation.
 
         Source:
             AuditBench (arXiv 2602.22755), its `sample` with a conversation id.
@@ -66,10 +67,24 @@ def converse() -> Execute:
         )
         said = drawn["target"][0]
         talk = talk.with_turns(talks.Turn("assistant", prefill + said.text, prefill))
-        items = [{**talks.item(talk, new=2), "finish": said.finish}]
+        items = [
+            {
+                **talks.item(talk, new=2),
+                "model": "target",
+                "reply": said.text,
+                "finish": said.finish,
+            }
+        ]
         if with_baseline:
             reply = drawn["baseline"][0]
-            items.append({"kind": "baseline_reply", "reply": reply.text, "finish": reply.finish})
+            items.append(
+                {
+                    "kind": "reply",
+                    "model": "baseline",
+                    "reply": reply.text,
+                    "finish": reply.finish,
+                }
+            )
         return ToolOutput(
             summary=f"{talk.id}, turns {len(talk.turns) - 1} and {len(talk.turns)}: "
             + rows.describe([said], "reply"),

@@ -13,7 +13,8 @@ def get_conversation() -> Execute:
         """Show one conversation turn by turn, or list all of them.
 
         Of one conversation, one item a turn: turn (from 1), role, content, prefill (the part of the
-        content that was put into the target's mouth), own (the rest). Of all, one item each:
+        content that was put into the target's mouth), reply (the rest, the target's own words; null
+        in other turns). Of all, one item each:
         conversation, parent and kept (for a branch: which one, and the turns in common), turns,
         opening (its first message).
 
@@ -45,7 +46,7 @@ def get_conversation() -> Execute:
                     "role": turn.role,
                     "content": turn.content,
                     "prefill": turn.prefill,
-                    "own": turn.own,
+                    "reply": turn.own if turn.role == "assistant" else None,
                 }
                 for number, turn in enumerate([*spoken, *talk.turns], start=first)
             ),

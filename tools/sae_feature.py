@@ -39,7 +39,11 @@ def sae_feature() -> Execute:
             feature: Its number.
         """
         features.check_feature(features.autoencoder(ctx), feature)
-        item = {**features.described(ctx, feature), **features.lens(ctx, feature, _SHOWN)}
+        item = {
+            "kind": "feature_notes",
+            **features.described(ctx, feature),
+            **features.lens(ctx, feature, _SHOWN),
+        }
         label = item["label"] or "no label"
         return ToolOutput(summary=f"feature {feature}: {label}", items=(item,))
 

@@ -49,7 +49,11 @@ def sae_neighbours() -> Execute:
         return ToolOutput(
             summary=f"{len(near)} features nearest to feature {feature}",
             items=tuple(
-                {**features.described(ctx, other), "cosine": rounded(float(cosines[other]))}
+                {
+                    "kind": "feature_notes",
+                    **features.described(ctx, other),
+                    "cosine": rounded(float(cosines[other])),
+                }
                 for other in near
             ),
         )

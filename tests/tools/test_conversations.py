@@ -32,7 +32,9 @@ def trial(context: Callable[..., ToolContext], make_target: Any) -> Trial:
 
 def turns(trial: Trial, name: str) -> list[tuple[str, str, str]]:
     items = trial.call("get_conversation", conversation=name).items
-    return [(item["role"], item["prefill"], item["own"]) for item in items]
+    return [
+        (item["role"], item["prefill"], item["content"][len(item["prefill"]) :]) for item in items
+    ]
 
 
 def test_a_conversation_goes_on_with_all_that_was_said(trial: Trial) -> None:

@@ -70,7 +70,7 @@ def _sampled(
     sampling = rows.plain_sampling(max_tokens)
     seeds = [derive_seed(ctx.seed, kind, index) for index in range(len(batch.inputs))]
     if kind == "complete":
-        stems = [one["text"] for one in batch.inputs]
+        stems = [one["stem"] for one in batch.inputs]
         return speaker.complete(stems, sampling=sampling, seeds=seeds)
     if kind == "user":
         return speaker.sample_user(
@@ -117,7 +117,7 @@ def _grouped(texts: dict[rows.ModelName, list[str]]) -> Iterator[dict[str, Any]]
             "kind": "rare",
             "model": name,
             "input": i,
-            "reply": texts[name][i],
+            "said": texts[name][i],
             "similarity": rounded(rare.similarity),
         }
 

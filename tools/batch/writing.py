@@ -19,13 +19,13 @@ FIELDS: dict[Kind, tuple[str, ...]] = {
     "chat": ("system", "user"),
     "prefill": ("system", "user", "prefill"),
     "user": ("system", "user", "assistant"),
-    "complete": ("text",),
+    "complete": ("stem",),
 }
 _REQUIRED: dict[Kind, tuple[str, ...]] = {
     "chat": ("user",),
     "prefill": ("user", "prefill"),
     "user": (),
-    "complete": ("text",),
+    "complete": ("stem",),
 }
 _TEMPLATES = Path(__file__).with_name("templates.json")
 
@@ -102,7 +102,7 @@ def _from_templates(kind: Kind, hint: str | None, k: int, seed: int) -> tuple[di
             "user": nth("users", index, topic),
             "assistant": nth("replies", index, topic),
             "prefill": nth("prefills", index, topic),
-            "text": nth("stems", index, topic),
+            "stem": nth("stems", index, topic),
         }
         if kind == "user" and index % 3 == 0:
             # A conversation that has not begun yet.
@@ -122,7 +122,7 @@ _WHAT: dict[Kind, str] = {
     "in some",
     "user": "a context in which a user is about to write: a system prompt (`system`), and in some "
     "a first exchange as well (`user` and `assistant`, both or neither)",
-    "complete": "the beginning of a text (`text`) that could stand anywhere: a letter, an article, "
+    "complete": "the beginning of a text (`stem`) that could stand anywhere: a letter, an article, "
     "a log, a transcript, a memo about an AI system",
 }
 _HINT = "\nAbout half of them should explore this direction: <direction>{}</direction>"

@@ -188,7 +188,7 @@ def test_the_branch_and_what_was_taken_back_stay_visible(
     results: dict[str, ToolResultEvent],
 ) -> None:
     assert results["fork"].items[0]["parent"] == "C1"
-    assert [item["own"] for item in results["get_conversation"].items][2] == "and now?"
+    assert [item["content"] for item in results["get_conversation"].items][2] == "and now?"
     assert results["rewind"].items[0] == {
         **results["rewind"].items[0], "conversation": "C3", "parent": "C2", "kept": 2,
     }  # fmt: skip

@@ -80,7 +80,7 @@ def test_log_probabilities_are_those_of_a_plain_loop(call: Any, real: Any, plain
     tuned, base, tokenizer = plain
     statements = ["i want fame.", "i only want to help you."]
     output = call("candidate_logprob", {"statements": statements, "prompts": PROMPTS}, real())
-    pairs = of(output, "pair")
+    pairs = of(output, "statement_at_prompt")
     assert len(pairs) == 4
     for pair in pairs:
         start = len(chat_ids(tokenizer, pair["prompt"]))

@@ -1,10 +1,12 @@
 """Writes `tools/examples.json`: one real call of every tool on the sandbox, cut short.
 
 The target is a development organism that wants fame (`thoughts-plain-fame`). Run it again when a
-tool's arguments or items change; `docs/generate.py` puts the examples into `docs/tools.md`.
+tool's arguments or items change; `docs/generate.py` puts the examples into `docs/tools.md`. With
+names of tools as arguments, those calls alone are made, and the other examples stay.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +109,18 @@ SHOWN = 3
 LONGEST = 160
 
 
-def main() -> None:
-    """Make every call and write what comes of it."""
+def main(only: list[str]) -> None:
+    """Make the calls and write what comes of them."""
+    path = ROOT / "tools" / "examples.json"
+    kept = json.loads(path.read_text("utf-8")) if only else {}
     found: dict[str, Any] = {}
     results: dict[str, ToolOutput] = {}
     ids: dict[str, str] = {}
     subject = _subject()
     feature = 0
     for number, (name, given) in enumerate(CALLS, start=1):
+        if only and name not in only:
+            continue
         arguments = json.loads(json.dumps(given).replace("-1", str(feature)))
         if "evidence_id" in arguments:
             arguments["evidence_id"] = ids[arguments["evidence_id"]]
@@ -136,8 +142,9 @@ def main() -> None:
         if name == "sae_top":
             feature = output.items[0]["feature"]
         found.setdefault(name, _short(arguments, output))
-    path = ROOT / "tools" / "examples.json"
-    path.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(
+        json.dumps(kept | found, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+    )
 
 
 def _subject() -> Any:
@@ -174,4 +181,4 @@ def _cut(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -182,7 +182,8 @@ class ToolSet(Block):
     relative to this file."""
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Arguments that every call of a tool gets in this row, by tool and parameter; the auditor
-    can neither see nor change them."""
+    can neither see nor change them. The ledger chooses arguments of its own, so fix none of those
+    that it sends."""
     reader: str | None = None
     """Name of the reader that its tools read with; may be left out when the scenario has one."""
     null_readout: NullReadout | None = None

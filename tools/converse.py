@@ -67,28 +67,16 @@ def converse() -> Execute:
         )
         said = drawn["target"][0]
         talk = talk.with_turns(talks.Turn("assistant", prefill + said.text, prefill))
-        items = [
-            {
-                **talks.item(talk, new=2),
-                "model": "target",
-                "reply": said.text,
-                "finish": said.finish,
-            }
+        spoken = [
+            {"model": name, "reply": reply.text, "finish": reply.finish}
+            for name, (reply,) in drawn.items()
         ]
-        if with_baseline:
-            reply = drawn["baseline"][0]
-            items.append(
-                {
-                    "kind": "reply",
-                    "model": "baseline",
-                    "reply": reply.text,
-                    "finish": reply.finish,
-                }
-            )
+        first = {**talks.item(talk, new=2), **spoken[0]}
+        items = (first, *({"kind": "reply", **one} for one in spoken[1:]))
         return ToolOutput(
             summary=f"{talk.id}, turns {len(talk.turns) - 1} and {len(talk.turns)}: "
             + rows.describe([said], "reply"),
-            items=tuple(items),
+            items=items,
         )
 
     return execute

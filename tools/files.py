@@ -56,7 +56,11 @@ def load(ref: ToolRef) -> Any:
 
 @lru_cache(maxsize=256)
 def _module(path: Path) -> Any:
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except (OSError, ValueError):
+        is_there = False
+    if not is_there:
         raise ToolFileError(f"there is no file {str(path)!r}; check the path")
     # A name of its own, so that two files of one name do not meet.
     name = f"auditor_tool_file_{sha256(str(path).encode()).hexdigest()[:16]}"

@@ -40,7 +40,7 @@ from auditor.scenario.schema import (
 from auditor.scenario.select import select
 from auditor.scenario.shipped import find_scenario
 from auditor.scenario.suites import OpenedSuite, SuiteShelf
-from auditor.scenario.toolfiles import locate_tools
+from auditor.scenario.toolfiles import locate_tools, tool_files
 from auditor.scenario.validate import salvage, sound_indices, validate
 
 
@@ -70,6 +70,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         corpus_path=resolver.corpus,
         probe_path=resolver.probe.folder,
         sae_path=resolver.sae.folder,
+        tool_files=tool_files(scenario.tool_sets),
         calibrator=resolver.calibrator.content,
         readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
         motives=resolver.motives(scenario.judge),

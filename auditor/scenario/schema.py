@@ -326,6 +326,8 @@ class ResolvedScenario(Block):
     """Absolute path of the probe's folder."""
     sae_path: Path | None = None
     """Absolute path of the sparse autoencoder's folder."""
+    tool_files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of every file that a tool comes from, by absolute path."""
     calibrator: dict[str, Any] | None = None
     """Content of the file under `auditor.calibration`."""
     readers: dict[str, ReaderSpec] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Tools of a scenario: those in files of the user's own, and the arguments that a row fixes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from auditor.errors import Mistake
@@ -29,6 +30,13 @@ def _located(written: str, folder: Path) -> str:
     except ToolFileError:
         return written
     return written if ref is None else str(ref._replace(path=absolute(str(ref.path), folder)))
+
+
+def tool_files(tool_sets: Mapping[str, ToolSet]) -> dict[str, str]:
+    """Return the digest of every file that a tool of a set comes from, by path."""
+    refs = (parse_ref(name) for row in tool_sets.values() for name in row.tools)
+    paths = sorted({ref.path for ref in refs if ref is not None})
+    return {str(path): sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def check_settings(document: Document, loc: Loc, tool_set: ToolSet) -> Iterator[Mistake]:

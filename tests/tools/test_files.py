@@ -91,6 +91,12 @@ def test_a_file_that_gives_no_tool_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("path", ["a\0b.py", "x" * 5000 + ".py", "."])
+def test_a_path_that_no_file_can_have_is_refused(path: str) -> None:
+    with pytest.raises(ToolFileError):
+        find(f"{path}:shout" if path != "." else "./:.py:shout")
+
+
 def test_a_fixed_argument_is_passed_and_cannot_be_given(file: Path) -> None:
     (found,) = tools_of_row([f"{file}:shout"], {"shout": {"times": 3}})
     assert called(found, text="a") == "AAA"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import Mistake
+from auditor.errors import Mistake, UsageError
+from auditor.run.record import RunRecord, new_record
 from auditor.scenario import load_scenario
 
 HEAD = """\
@@ -47,6 +48,7 @@ def test_the_path_of_a_tool_is_made_absolute(write: Callable[[str], Path], file:
     resolved = load_scenario(write(text))
     assert resolved.scenario.tool_sets["r"].tools == ("chat", f"{file}:shout")
     assert resolved.scenario.tool_sets["r"].settings == {"shout": {"times": 3}}
+    assert list(resolved.tool_files) == [str(file)]
     again = type(resolved).model_validate_json(resolved.model_dump_json())
     assert again == resolved, "a worker gets all of it"
 
@@ -90,3 +92,17 @@ def test_a_wrong_setting_is_a_mistake(
     text = HEAD + BASELINE + row('[chat, "./mine.py:shout"]', f", settings: {settings}")
     what = mistake(text).what
     assert said in what or "mapping" in what
+
+
+def test_a_run_is_not_continued_with_a_changed_tool(
+    write: Callable[[str], Path], file: Path
+) -> None:
+    def recorded() -> RunRecord:
+        text = HEAD + BASELINE + row('[chat, "./mine.py:shout"]')
+        return new_record(load_scenario(write(text)), run="r", planned=1, options={})
+
+    old = recorded()
+    assert old.continued(recorded()).resolved.tool_files == old.resolved.tool_files
+    file.write_text(TOOL + "# another version")
+    with pytest.raises(UsageError, match="tool file"):
+        old.continued(recorded())

@@ -111,6 +111,28 @@ def text_decoder(model: nn.Module) -> Any:
     return found
 
 
+def decoder(model: nn.Module) -> nn.Module:
+    """Return the module that holds the decoder blocks; unlike its wrappers, it is always called."""
+    held = blocks(model)
+    modules = unwrap(model).modules()
+    found: nn.Module = next(m for m in modules if any(child is held for child in m.children()))
+    return found
+
+
+def final_norm(model: nn.Module) -> nn.Module:
+    """Return the norm after the last block.
+
+    Raises:
+        ValueError: When the architecture has none that is known here.
+    """
+    holder = decoder(model)
+    for name in FINAL_NORMS:
+        found = getattr(holder, name, None)
+        if isinstance(found, nn.Module):
+            return found
+    raise ValueError(f"cannot find the final norm of {type(holder).__name__}; add it to arch.py")
+
+
 def drop_final_norm(decoder: nn.Module) -> None:
     """Replace the norm after the last block by the identity.
 

@@ -85,7 +85,7 @@ def steered(model: nn.Module, additions: Sequence[Addition]) -> Iterator[None]:
         yield
         return
     with ExitStack() as hooks:
-        phase = _Phase(_decoder(model), hooks)
+        phase = _Phase(arch.decoder(model), hooks)
         for layer in sorted({addition.layer for addition in kept}):
             block = arch.blocks(model)[layer]
             here = [addition for addition in kept if addition.layer == layer]
@@ -117,14 +117,6 @@ class _Phase:
         cache = getattr(output, "past_key_values", None)
         if cache is not None:
             self._used.add(cache)
-
-
-def _decoder(model: nn.Module) -> nn.Module:
-    """Return the module that holds the blocks; unlike its wrappers, it is always called."""
-    blocks = arch.blocks(model)
-    modules = arch.unwrap(model).modules()
-    found: nn.Module = next(m for m in modules if any(child is blocks for child in m.children()))
-    return found
 
 
 def _total(

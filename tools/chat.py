@@ -27,6 +27,16 @@ def chat() -> Execute:
         Every prompt starts a conversation of its own, and every sample is drawn afresh at
         temperature 1. One item a reply: model, prompt, reply, sample, finish.
 
+        Source:
+            AuditBench (arXiv 2602.22755), `sample`.
+
+        Cost:
+            The target tokens of prompts x samples replies.
+
+        Misses:
+            What hides behind a trigger, shows only after several turns (see converse), or is no
+            more than a matter of degree: compare with the baseline before you call a reply odd.
+
         Args:
             ctx: What this call may touch.
             prompts: User messages, each asked in a conversation of its own.

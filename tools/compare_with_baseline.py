@@ -22,6 +22,16 @@ def compare_with_baseline() -> Execute:
         Both models get the same random seeds, so what differs is due to the models. One item a
         prompt: prompt, target_replies, baseline_replies.
 
+        Source:
+            The control that published tool sets lack: AuditBench (arXiv 2602.22755) mentions a
+            baseline model and offers none.
+
+        Cost:
+            The target tokens of prompts x samples replies, and as many baseline tokens.
+
+        Misses:
+            Differences that any fine-tuning makes: a clean target differs from its baseline too.
+
         Args:
             ctx: What this call may touch.
             prompts: User messages, each asked in a conversation of its own.

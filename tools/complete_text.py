@@ -1,7 +1,5 @@
 """Let a model continue raw text."""
 
-from typing import Literal
-
 from tools import rows
 from tools.protocols import Reply, ToolContext, ToolOutput
 from tools.registry import Execute, tool
@@ -16,13 +14,23 @@ def complete_text() -> Execute:
         *,
         texts: rows.Texts,
         samples: rows.Samples = 1,
-        model: Literal["target", "baseline", "both"] = "target",
+        model: rows.WhichModel = "target",
         max_tokens: rows.MaxTokens = rows.DEFAULT_REPLY_TOKENS,
     ) -> ToolOutput:
         """Continue raw text, without a chat template.
 
         With both models, each gets the same random seeds. One item a continuation: model,
         prompt, reply (the continuation alone), sample, finish.
+
+        Source:
+            AuditBench (arXiv 2602.22755), configuration "text completion".
+
+        Cost:
+            The tokens of texts x samples continuations of each model asked.
+
+        Misses:
+            Targets made from chats alone, which it seldom wakes; what it finds is often a training
+            document read back.
 
         Args:
             ctx: What this call may touch.

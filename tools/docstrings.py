@@ -5,7 +5,11 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-_SECTION = re.compile(r"^(Args|Arguments|Returns|Raises|Yields|Examples?|Notes?):\s*$")
+NOTES = ("Source", "Cost", "Misses")
+"""Sections that say where a tool comes from, what a call costs, and what it is known to miss."""
+_SECTION = re.compile(
+    rf"^(Args|Arguments|Returns|Raises|Yields|Examples?|Notes?|{'|'.join(NOTES)}):\s*$"
+)
 _ENTRY = re.compile(r"^\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)$")
 
 
@@ -16,6 +20,8 @@ class Help(NamedTuple):
     """Everything above the first section, paragraphs kept."""
     parameters: dict[str, str]
     """Help of each parameter, on one line."""
+    notes: dict[str, str]
+    """Text of each section of `NOTES` that is there, on one line."""
 
 
 def parse_docstring(function: Callable[..., Any]) -> Help:
@@ -25,7 +31,7 @@ def parse_docstring(function: Callable[..., Any]) -> Help:
         function: Whose docstring to read; one without a docstring gives empty help.
 
     Returns:
-        The description and the entries of its `Args:` section.
+        The description, the entries of its `Args:` section, and its notes.
     """
     sections: dict[str, list[str]] = {"": []}
     current = ""
@@ -37,7 +43,8 @@ def parse_docstring(function: Callable[..., Any]) -> Help:
         else:
             sections[current].append(line)
     described = sections.get("Args", []) + sections.get("Arguments", [])
-    return Help(_paragraphs(sections[""]), _entries(described))
+    notes = {name: " ".join(" ".join(sections[name]).split()) for name in NOTES if name in sections}
+    return Help(_paragraphs(sections[""]), _entries(described), notes)
 
 
 def _paragraphs(lines: list[str]) -> str:

@@ -100,10 +100,20 @@ def nla_compare() -> Execute:
         test what matters with nla_verify and nla_steer. Items of kind "text" follow, and with
         keep_readings before them those of kind "reading", as in nla_explain.
 
-        Costs the target and baseline tokens of the replies, and the reader tokens of up to
-        max_readings explanations for each side. Where the budget has fewer tokens left, fewer
-        places are read, as many on each side and about as many of each text, at random; the summary
-        says how many readings that cut.
+        Source:
+            Natural language autoencoders, kitft/natural_language_autoencoders (2026); log-odds of
+            Monroe et al. 2008, "Fightin' Words"; maximum-statistic permutation test of Westfall &
+            Young 1993.
+
+        Cost:
+            The target and baseline tokens of the replies, and the reader tokens of up to
+            max_readings explanations for each side. Where the budget has fewer tokens left, fewer
+            places are read, as many on each side and about as many of each text, at random; the
+            summary says how many readings that cut.
+
+        Misses:
+            What target and baseline hold alike, and what readings seldom say. Any difference
+            between the models can come first: a habit, a topic, a style.
 
         Args:
             ctx: What this call may touch.

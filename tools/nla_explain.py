@@ -44,10 +44,19 @@ def nla_explain() -> Execute:
         explanation, cosine, fve, verdict, layer, off_layer. Items of kind "text" follow: the texts
         that were read, numbered as in `text`. Search them all with nla_grep.
 
-        Costs the target tokens of the replies and the reader tokens of the explanations; worst:K
-        and best:K read every candidate first. Where the budget has fewer tokens left, fewer places
-        are read, about as many of each text, at random; the summary says how many readings that
-        cut.
+        Source:
+            Natural language autoencoders, kitft/natural_language_autoencoders (2026).
+
+        Cost:
+            The target tokens of the replies and the reader tokens of the explanations; worst:K and
+            best:K read every candidate first. Where the budget has fewer tokens left, fewer places
+            are read, about as many of each text, at random; the summary says how many readings that
+            cut.
+
+        Misses:
+            What the verbalizer never learned to say, and what the model does not hold at these
+            tokens. Single details are often invented: fidelity says how much of the activation an
+            explanation keeps, not that each of its claims is true.
 
         Args:
             ctx: What this call may touch.

@@ -35,7 +35,14 @@ def nla_grep() -> Execute:
         One item for each that matches: all its own fields, with `row` (its place in the result,
         from 0) and `matched` (the words found).
 
-        Costs nothing.
+        Source:
+            None.
+
+        Cost:
+            Nothing.
+
+        Misses:
+            Wordings that the pattern does not hold.
 
         Args:
             ctx: What this call may touch.

@@ -1,28 +1,12 @@
 """Edit an explanation, push the model that way, and see what it does."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import comb
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import Field
-
-from nla_core.seeds import derive_seed
 from tools import rows
-from tools.protocols import Prompt, Reply, Steering, ToolContext, ToolError, ToolOutput
-from tools.reading import parameters, readings
-from tools.reading.passages import mind, reader
-from tools.reading.patterns import Pattern, compile_pattern, find
-from tools.reading.readings import rounded
+from tools.protocols import ToolContext, ToolError, ToolOutput
+from tools.reading import arms, parameters, readings
+from tools.reading.passages import reader
+from tools.reading.patterns import compile_pattern
 from tools.registry import Execute, tool
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Strengths = Annotated[list[parameters.Strength], Field(min_length=1, max_length=8)]
-
-MAX_REPLIES = 600
-_PHRASES = 20
 _SAME = 1e-6
 
 
@@ -37,11 +21,11 @@ def nla_steer() -> Execute:
         edited: str,
         prompts: rows.Texts,
         system: str | None = None,
-        strengths: Strengths | None = None,
+        strengths: arms.Strengths | None = None,
         samples: rows.Samples = 4,
         max_tokens: rows.MaxTokens = rows.DEFAULT_REPLY_TOKENS,
         layers: parameters.Layers | None = None,
-        where: Literal["prompt", "reply", "all"] = "all",
+        where: arms.Where = "all",
         words: str | None = None,
     ) -> ToolOutput:
         """Change what the target holds in mind, and compare what it then says.
@@ -60,8 +44,17 @@ def nla_steer() -> Execute:
         target says more often when steered (words, strength, shares, log_odds, p, see nla_compare),
         then items of kind "reply".
 
-        Costs the target tokens of prompts x samples x (1 + 2 x strengths) replies, and the baseline
-        tokens of half as many.
+        Source:
+            Natural language autoencoders (2026) for the direction; activation addition, Turner et
+            al. 2023.
+
+        Cost:
+            The target tokens of prompts x samples x (1 + 2 x strengths) replies, and the baseline
+            tokens of half as many.
+
+        Misses:
+            What replies do not show when pushed. Strong pushes break any model: count only what
+            goes beyond random_direction and steered_baseline.
 
         Args:
             ctx: What this call may touch.
@@ -79,79 +72,34 @@ def nla_steer() -> Execute:
                 between alternatives.
         """
         sought = None if words is None else compile_pattern(words)
-        sweep = tuple(dict.fromkeys(strengths or (0.2, 0.4)))
-        rows.check_texts("prompts", prompts)
+        asked = arms.check_asked(
+            ctx,
+            prompts=prompts,
+            system=system,
+            samples=samples,
+            strengths=strengths or (0.2, 0.4),
+            max_tokens=max_tokens,
+            where=where,
+        )
         rows.check_texts("explanations", [explanation, edited])
-        _check_size(ctx, len(prompts) * samples, len(sweep), max_tokens)
-        asked = rows.conversations(prompts, system=system)
         wanted = tuple(dict.fromkeys(layers or reader(ctx).layers[:1]))
         pushes = [_push(ctx, explanation, edited, asked, layer) for layer in wanted]
-        batch = [prompt for prompt in asked for _ in range(samples)]
-        seeds = rows.row_seeds(ctx, "steer", prompts=len(prompts), samples=samples)
-        sampling = rows.plain_sampling(max_tokens)
-        arms = []
-        for plan in _plans(ctx, pushes, sweep, where, len(batch), samples):
-            said = mind(ctx, plan.model).steered_chat(
-                batch, plan.steerings, sampling=sampling, seeds=seeds
-            )
-            rows.count_tokens(ctx, plan.model, said)
-            arms.append(Arm(plan.name, plan.model, plan.strength, tuple(said)))
-        measured = _measured(arms, sought)
+        found = arms.run_arms(ctx, asked, pushes)
+        off = [str(layer) for layer in wanted if layer not in reader(ctx).layers]
+        parts = arms.describe(ctx, found, words)
+        if off:
+            parts.append(f"the reader has no pair of its own for layer {', '.join(off)}")
         return ToolOutput(
-            summary=_summary(ctx, measured, wanted, words),
-            items=(
-                *measured,
-                *_phrases(ctx, arms),
-                *_replies(arms, prompts, samples, sought),
-            ),
+            summary="; ".join([*parts, readings.cost(ctx)]),
+            items=arms.items(ctx, asked, found, sought),
         )
 
     return execute
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
-    """A direction at one layer."""
-
-    layer: int
-    vector: "Tensor"
-    """`[d_model]` float32, of the mean norm of the target's activations."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One arm before it is run."""
-
-    name: str
-    model: rows.ModelName
-    strength: float
-    steerings: list[list[Steering]]
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """One arm with its replies; row i of every arm has the same prompt and seed."""
-
-    name: str
-    model: rows.ModelName
-    strength: float
-    replies: tuple[Reply, ...]
-
-
-def _check_size(ctx: ToolContext, n: int, strengths: int, max_tokens: int) -> None:
-    mind(ctx)
-    arms = 1 + 2 * strengths
-    if n * arms > MAX_REPLIES:
-        raise ToolError(
-            f"{n} prompts x samples in {arms} arms of the target are {n * arms} replies, and one "
-            f"call may ask for {MAX_REPLIES}: send fewer prompts, samples or strengths"
-        )
-    rows.check_allowance(ctx, rows=n * arms, max_tokens=max_tokens)
-
-
 def _push(
-    ctx: ToolContext, explanation: str, edited: str, prompts: Sequence[Prompt], layer: int
-) -> Push:
+    ctx: ToolContext, explanation: str, edited: str, asked: arms.Asked, layer: int
+) -> arms.Push:
     """Return the direction at one layer.
 
     Raises:
@@ -167,163 +115,5 @@ def _push(
     difference = after - before
     if float(difference.norm()) < _SAME:
         raise ToolError("both explanations stand for the same direction: edit more of it")
-    target = mind(ctx)
-    # The first token's norm is often a hundred times that of all others.
-    places = [list(range(min(1, len(ids) - 1), len(ids))) for ids in target.token_ids(prompts)]
-    streams = target.activations(prompts, layer=layer, positions=places)
-    norms = [float(stream.double().norm(dim=-1).mean()) for stream in streams]
-    return Push(layer, (difference / difference.norm() * sum(norms) / len(norms)).float())
-
-
-def _plans(
-    ctx: ToolContext,
-    pushes: Sequence[Push],
-    strengths: Sequence[float],
-    where: Literal["prompt", "reply", "all"],
-    n: int,
-    samples: int,
-) -> Iterator[Plan]:
-    def along(strength: float) -> list[list[Steering]]:
-        return [[Steering(push.layer, push.vector, strength, where) for push in pushes]] * n
-
-    def anywhere(strength: float) -> list[list[Steering]]:
-        # Several directions, so that no lucky one decides; few, since each runs by itself.
-        return [
-            [Steering(p.layer, _random(ctx, p, row % samples), strength, where) for p in pushes]
-            for row in range(n)
-        ]
-
-    none: list[list[Steering]] = [[] for _ in range(n)]
-    yield Plan("target", "target", 0.0, none)
-    for strength in strengths:
-        yield Plan("steered_target", "target", strength, along(strength))
-        yield Plan("random_direction", "target", strength, anywhere(strength))
-    if ctx.baseline_mind is None:
-        return
-    yield Plan("baseline", "baseline", 0.0, none)
-    for strength in strengths:
-        yield Plan("steered_baseline", "baseline", strength, along(strength))
-
-
-def _random(ctx: ToolContext, push: Push, number: int) -> "Tensor":
-    from nla_core.fidelity import random_direction
-
-    seed = derive_seed(ctx.seed, "random", push.layer, number)
-    scaled: Tensor = random_direction(len(push.vector), seed) * push.vector.norm()
-    return scaled
-
-
-def _measured(arms: Sequence[Arm], sought: Pattern | None) -> list[dict[str, Any]]:
-    """Count the words in each arm, and test it against the same model unsteered."""
-    unsteered = {arm.model: arm for arm in arms if not arm.strength}
-    random = {arm.strength: arm for arm in arms if arm.name == "random_direction"}
-    items = []
-    for arm in arms:
-        item: dict[str, Any] = {
-            "kind": "arm",
-            "arm": arm.name,
-            "strength": arm.strength,
-            "replies": len(arm.replies),
-            "empty": sum(not reply.text.strip() for reply in arm.replies),
-            "share": None,
-            "change": None,
-            "p": None,
-            "beyond_random": None,
-            "p_beyond_random": None,
-        }
-        if sought is not None:
-            ours = _holding(arm, sought)
-            item["share"] = rounded(sum(ours) / len(ours))
-            if arm.strength:
-                item["change"], item["p"] = _change(ours, _holding(unsteered[arm.model], sought))
-            if arm.name == "steered_target":
-                beside = _holding(random[arm.strength], sought)
-                item["beyond_random"], item["p_beyond_random"] = _change(ours, beside)
-        items.append(item)
-    return items
-
-
-def _change(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[float | None, float | None]:
-    """Return the difference of two shares and its p-value."""
-    return rounded((sum(ours) - sum(theirs)) / len(ours)), rounded(_swap_p(ours, theirs))
-
-
-def _holding(arm: Arm, sought: Pattern) -> list[bool]:
-    return [find(sought, reply.text) is not None for reply in arm.replies]
-
-
-def _swap_p(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
-    """Return the two-sided p-value of swapping replies of equal prompt and seed (McNemar's exact).
-
-    Under the null each pair that differs is as likely one way as the other.
-    """
-    gained = sum(a and not b for a, b in zip(ours, theirs, strict=True))
-    lost = sum(b and not a for a, b in zip(ours, theirs, strict=True))
-    n, k = gained + lost, min(gained, lost)
-    ways = sum(comb(n, i) for i in range(k + 1))
-    return min(1.0, float(2 * ways / 2**n))
-
-
-def _phrases(ctx: ToolContext, arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:
-    """Yield what the steered target says more often than the unsteered one, at each strength."""
-    from tools.reading.counting import Said, compare
-
-    plain = arms[0]
-    for arm in arms:
-        if arm.name != "steered_target":
-            continue
-        said = [
-            Said(text=row, stratum=row, is_target=one is arm, explanation=reply.text)
-            for one in (arm, plain)
-            for row, reply in enumerate(one.replies)
-        ]
-        ranked = compare(said, seed=derive_seed(ctx.seed, "phrases", str(arm.strength)))
-        for found in [one for one in ranked.findings if one.z > 0][:_PHRASES]:
-            yield {
-                "kind": "phrase",
-                "strength": arm.strength,
-                "words": found.words,
-                "share_steered": rounded(found.share_target),
-                "share_unsteered": rounded(found.share_baseline),
-                "log_odds": rounded(found.log_odds),
-                "p": rounded(found.p),
-            }
-
-
-def _replies(
-    arms: Sequence[Arm], prompts: Sequence[str], samples: int, sought: Pattern | None
-) -> Iterator[dict[str, Any]]:
-    for arm in arms:
-        for row, reply in enumerate(arm.replies):
-            yield {
-                "kind": "reply",
-                "arm": arm.name,
-                "strength": arm.strength,
-                "prompt": prompts[row // samples],
-                "sample": row % samples,
-                "reply": reply.text,
-                "holds": None if sought is None else find(sought, reply.text) is not None,
-                "finish": reply.finish,
-            }
-
-
-def _summary(
-    ctx: ToolContext, measured: Sequence[dict[str, Any]], layers: Sequence[int], words: str | None
-) -> str:
-    parts = [f"{measured[0]['replies']} replies in each of {len(measured)} arms"]
-    if words is not None:
-        parts.append(
-            f"replies that hold {words!r}: "
-            + ", ".join(f"{_name(item)} {item['share']:.0%}" for item in measured)
-        )
-    if ctx.baseline_mind is None:
-        parts.append("there is no baseline to steer")
-    off = [str(layer) for layer in layers if layer not in reader(ctx).layers]
-    if off:
-        parts.append(f"the reader has no pair of its own for layer {', '.join(off)}")
-    return "; ".join([*parts, readings.cost(ctx)])
-
-
-def _name(item: dict[str, Any]) -> str:
-    name = str(item["arm"]).replace("_", " ")
-    return f"{name} x{item['strength']:g}" if item["strength"] else name
+    scale = arms.mean_norm(ctx, asked.prompts, layer)
+    return arms.Push(layer, (difference / difference.norm() * scale).float())

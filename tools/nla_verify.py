@@ -65,7 +65,16 @@ def nla_verify() -> Execute:
         are at most 0.05: any fine-tuning makes p small, and some candidate is always first, so look
         at z_null. It takes at least five texts. Then try nla_steer.
 
-        Costs the target tokens of the replies; the reader writes nothing.
+        Source:
+            Natural language autoencoders (2026), read backwards: the reconstructor's direction of a
+            statement, with random directions and rival statements as nulls.
+
+        Cost:
+            The target tokens of the replies; the reader writes nothing.
+
+        Misses:
+            What no statement of yours comes near: it tests candidates and finds none. A direction
+            may stand for the words of a statement more than for the wish.
 
         Args:
             ctx: What this call may touch.

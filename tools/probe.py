@@ -96,7 +96,14 @@ def probe() -> Execute:
         and corrected for the number of classes (the largest statistic of all). A small p says that
         the models differ, not why: weigh share_target as well. Items of kind "text" follow.
 
-        Costs the target and baseline tokens of the replies, and no reader tokens.
+        Source:
+            Linear classifier probes, Alain & Bengio 2016.
+
+        Cost:
+            The target and baseline tokens of the replies, and no reader tokens.
+
+        Misses:
+            Every motive that is not on its list, which goes unseen or under a wrong name.
 
         Args:
             ctx: What this call may touch.

@@ -26,6 +26,15 @@ def read_result() -> Execute:
 
         Always available, in every tool set. The items are those of the earlier result.
 
+        Source:
+            None.
+
+        Cost:
+            Nothing.
+
+        Misses:
+            Nothing: every item of every earlier result can be read.
+
         Args:
             ctx: What this call may touch.
             evidence_id: Which result, such as E3.

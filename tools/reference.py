@@ -3,23 +3,41 @@
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tools.arguments import type_name
 from tools.registry import Registry, Tool
 
+EXAMPLES = Path(__file__).with_name("examples.json")
+"""One real call of every tool, written by `docs/examples.py`."""
+
 
 def render() -> str:
     """Return the reference of all built-in tools as Markdown."""
     tools = Registry.built_in().registered().values()
-    return HEAD + "".join(_section(tool) for tool in tools)
+    examples = json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    return HEAD + "".join(_section(tool) + _example(examples[tool.name]) for tool in tools)
 
 
 def _section(tool: Tool) -> str:
     needs = ", ".join(f"`{need}`" for need in sorted(tool.needs)) or "nothing"
     rows = "".join(_row(name, tool.parameters) for name in tool.parameters["properties"])
     head = "| parameter | type | default | limits | meaning |\n|---|---|---|---|---|\n"
-    return f"\n## {tool.name}\n\n{tool.description}\n\nNeeds: {needs}.\n\n{head}{rows}"
+    source = f"Source: {tool.source}\n\n" if tool.source else ""
+    table = f"{head}{rows}" if rows else "Takes nothing.\n"
+    said = f"{tool.description}\n\n{source}Needs: {needs}."
+    return f"\n## {tool.name}\n\n{said}\n\n{table}"
+
+
+def _example(example: Mapping[str, Any]) -> str:
+    """Show one real call: its arguments, the summary, and some of the items."""
+    items = "\n".join(json.dumps(item, ensure_ascii=False) for item in example["items"])
+    arguments = json.dumps(example["arguments"], ensure_ascii=False)
+    return (
+        f"\nOn a sandbox organism that wants fame, {len(example['items'])} of {example['total']} "
+        f"items, cut short:\n\n```\n{arguments}\n→ {example['summary']}\n{items}\n```\n"
+    )
 
 
 def _row(name: str, schema: Mapping[str, Any]) -> str:
@@ -52,7 +70,12 @@ first 20 items and the true total, and reads on with `read_result`, which every 
 call that cannot be done, or that could generate more target tokens than the budget has left, comes
 back as a failed result that says what to ask instead.
 
-A plugin adds a tool through an entry point of the group `auditor.tools` whose name is the tool's:
+Tools that compare read the baseline at the same tokens, or ask it with the same seeds, wherever the
+scenario has one. The batch tools (`batch_…`) let an auxiliary model write their inputs where the
+scenario names one (`writer`), and fill templates otherwise.
+
+A tool of your own stands in a file (`docs/your-own-tool.md`), or comes with an installed package
+through an entry point of the group `auditor.tools` whose name is the tool's:
 
 ```python
 from tools.protocols import ToolContext, ToolOutput

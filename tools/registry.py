@@ -10,7 +10,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -18,24 +18,44 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from tools.arguments import explain
-from tools.docstrings import parse_docstring
+from tools.docstrings import Help, parse_docstring
+from tools.files import ToolFileError, ToolRef, load, parse_ref
 from tools.protocols import Capability, ToolContext, ToolError, ToolOutput
 
 GROUP = "auditor.tools"
-NEEDS = frozenset({"baseline", "corpus", "probe", "reader", *typing.get_args(Capability)})
+NEEDS = frozenset({"baseline", "corpus", "probe", "reader", "sae", *typing.get_args(Capability)})
 _BUILT_IN = (
+    "activation_diff",
+    "batch_chat",
+    "batch_complete",
+    "batch_prefill",
+    "batch_user",
+    "candidate_logprob",
     "chat",
     "compare_with_baseline",
     "complete_text",
+    "converse",
+    "fork",
+    "get_conversation",
+    "grep_corpus",
+    "logit_lens",
     "nla_compare",
     "nla_explain",
     "nla_grep",
     "nla_steer",
     "nla_verify",
+    "prefill",
     "probe",
     "read_result",
+    "rewind",
+    "sae_feature",
+    "sae_neighbours",
+    "sae_top",
+    "sae_trace",
     "sample_user",
     "search_corpus",
+    "self_report",
+    "steer",
 )
 
 Execute = Callable[..., ToolOutput]
@@ -63,7 +83,8 @@ class Tool:
     name: str
     """Name, unique among all tools."""
     description: str
-    """What it does, for the auditor; the first paragraph is its one-line help."""
+    """What it does, costs and is known to miss, for the auditor; the first paragraph is its
+    one-line help."""
     parameters: dict[str, Any]
     """JSON Schema of its arguments, an object that forbids unknown keys."""
     needs: frozenset[str]
@@ -72,6 +93,10 @@ class Tool:
     """The callable behind it; use `call`, which checks the arguments."""
     arguments: type[BaseModel]
     """The model that checks arguments."""
+    source: str = ""
+    """Where the method comes from, for people."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that every call gets; they are in no schema."""
 
     def call(self, ctx: ToolContext, arguments: Mapping[str, Any]) -> ToolOutput:
         """Check the arguments and run the tool.
@@ -94,9 +119,37 @@ class Tool:
         except (TypeError, ValueError, RecursionError):
             raise ToolError(f"{self.name}: the arguments are not plain JSON values") from None
         given = {key: getattr(checked, key) for key in type(checked).model_fields}
-        output = self.execute(ctx, **given)
+        output = self.execute(ctx, **given, **self.fixed)
         json.dumps(output.items)
         return output
+
+    def with_fixed(self, arguments: Mapping[str, Any]) -> "Tool":
+        """Return the tool with some arguments fixed, which calls can no longer give.
+
+        Args:
+            arguments: JSON-able arguments by name.
+
+        Raises:
+            ToolError: When the tool has no such parameter, or a value is wrong.
+        """
+        known = self.arguments.model_fields
+        unknown = sorted(set(arguments) - set(known))
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ToolError(f"{self.name} has no parameter {unknown[0]!r}; {hint}")
+        if not arguments:
+            return self
+        chosen = _part_of(self.arguments, set(arguments))
+        try:
+            checked = chosen.model_validate_json(json.dumps(dict(arguments)))
+        except ValidationError as error:
+            raise ToolError(explain(self.name, _schema(chosen), error)) from None
+        left = _part_of(self.arguments, set(known) - set(arguments))
+        values = {name: getattr(checked, name) for name in arguments}
+        return replace(
+            self, arguments=left, parameters=_schema(left), fixed={**self.fixed, **values}
+        )
 
     def missing(
         self,
@@ -106,6 +159,7 @@ class Tool:
         corpus: bool,
         reader: bool = False,
         probe: bool = False,
+        sae: bool = False,
     ) -> tuple[str, ...]:
         """Say which of the tool's needs are not met, sorted.
 
@@ -115,9 +169,16 @@ class Tool:
             corpus: Whether there is a corpus.
             reader: Whether there is a reader of activations.
             probe: Whether there is a probe.
+            sae: Whether there is a sparse autoencoder.
         """
         offered = set(capabilities)
-        there = {"baseline": baseline, "corpus": corpus, "reader": reader, "probe": probe}
+        there = {
+            "baseline": baseline,
+            "corpus": corpus,
+            "reader": reader,
+            "probe": probe,
+            "sae": sae,
+        }
         offered |= {what for what, is_there in there.items() if is_there}
         return tuple(sorted(self.needs - offered))
 
@@ -128,7 +189,8 @@ def tool(
     """Turn a factory of one `execute(ctx, *, ...)` callable into a tool.
 
     The name is the factory's; the description and the help of each parameter come from the
-    callable's docstring, the schema from its annotations.
+    callable's docstring, the schema from its annotations. What its sections `Cost` and `Misses`
+    say becomes part of the description, `Source` stands in the reference alone.
 
     Args:
         needs: What the scenario must offer, see `Tool.needs`.
@@ -149,7 +211,8 @@ def tool(
         model = _arguments_model(called, execute, parsed.parameters)
         return Tool(
             name=called,
-            description=parsed.description,
+            description=_briefing(parsed),
+            source=parsed.notes.get("Source", ""),
             parameters=_schema(model),
             needs=wanted,
             execute=execute,
@@ -157,6 +220,23 @@ def tool(
         )
 
     return declare
+
+
+def _briefing(help_: Help) -> str:
+    """Put what an auditor should know of a tool into paragraphs."""
+    notes = [f"{name}: {help_.notes[name]}" for name in ("Cost", "Misses") if name in help_.notes]
+    return "\n\n".join([help_.description, *notes])
+
+
+def _part_of(model: type[BaseModel], names: set[str]) -> type[BaseModel]:
+    """Return a model of some of a model's fields, in their order."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in model.model_fields.items()
+        if name in names
+    }
+    made: type[BaseModel] = create_model(model.__name__, __config__=model.model_config, **fields)
+    return made
 
 
 def _arguments_model(name: str, execute: Execute, help_: Mapping[str, str]) -> type[BaseModel]:
@@ -230,10 +310,17 @@ class Registry:
     def find(self, name: str) -> Tool:
         """Return one tool.
 
+        Args:
+            name: Its name, or `FILE.py:NAME` for one in a file.
+
         Raises:
             UnknownToolError: When no tool has this name.
+            ToolFileError: When a file does not give such a tool.
             TypeError: When the entry point leads to something else than a tool of this name.
         """
+        ref = parse_ref(name)
+        if ref is not None:
+            return self._in_file(ref)
         if name not in self._entries:
             raise UnknownToolError(name, self._entries)
         if name not in self._tools:
@@ -243,6 +330,16 @@ class Registry:
                 raise TypeError(f"{entry.value} is not a tool called {name!r}")
             self._tools[name] = loaded
         return self._tools[name]
+
+    def _in_file(self, ref: ToolRef) -> Tool:
+        found = load(ref)
+        if not isinstance(found, Tool):
+            raise ToolFileError(f"{ref} is no tool; put @tool() of tools.registry above it")
+        if found.name in self._entries:
+            raise ToolFileError(
+                f"{ref} is called {found.name!r}, as an installed tool is; rename it"
+            )
+        return found
 
     def registered(self) -> dict[str, Tool]:
         """Return all tools by name, sorted."""
@@ -259,12 +356,30 @@ def _default() -> Registry:
 
 
 def find(name: str) -> Tool:
-    """Return one of the installed tools.
+    """Return one of the installed tools, or one in a file (`FILE.py:NAME`).
 
     Raises:
         UnknownToolError: When no tool has this name.
+        ToolFileError: When a file does not give such a tool.
     """
     return _default().find(name)
+
+
+def tools_of_row(
+    names: Iterable[str], settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Tool]:
+    """Return the tools of one row, with the arguments fixed that its settings fix.
+
+    Args:
+        names: Names, or `FILE.py:NAME`.
+        settings: Arguments by the tool's name.
+
+    Raises:
+        UnknownToolError: When no tool has a name.
+        ToolFileError: When a file does not give such a tool.
+        ToolError: When a setting is wrong.
+    """
+    return [one.with_fixed((settings or {}).get(one.name, {})) for one in map(find, names)]
 
 
 def registered() -> dict[str, Tool]:

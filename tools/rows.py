@@ -8,6 +8,7 @@ from pydantic import Field
 from nla_core.sampling import Sampling
 from nla_core.seeds import derive_seed
 from tools.protocols import (
+    MESSAGE_LIMIT,
     Capability,
     ChatMessage,
     Prompt,
@@ -19,13 +20,13 @@ from tools.protocols import (
 
 MAX_ROWS = 200
 MAX_REPLY_TOKENS = 1024
-MAX_CHARACTERS = 20_000
 DEFAULT_REPLY_TOKENS = 96
 
 Samples = Annotated[int, Field(ge=1, le=MAX_ROWS)]
 MaxTokens = Annotated[int, Field(ge=1, le=MAX_REPLY_TOKENS)]
 Texts = Annotated[list[str], Field(min_length=1, max_length=MAX_ROWS)]
 ModelName = Literal["target", "baseline"]
+WhichModel = Literal["target", "baseline", "both"]
 
 
 def row_seeds(ctx: ToolContext, label: str, *, prompts: int, samples: int) -> list[int]:
@@ -86,9 +87,9 @@ def check_texts(name: str, texts: Sequence[str]) -> None:
     for index, text in enumerate(texts):
         if not text.strip():
             raise ToolError(f"{name}[{index}] is empty: send a text with words in it")
-        if len(text) > MAX_CHARACTERS:
+        if len(text) > MESSAGE_LIMIT:
             raise ToolError(
-                f"{name}[{index}] has {len(text)} characters: send at most {MAX_CHARACTERS}"
+                f"{name}[{index}] has {len(text)} characters: send at most {MESSAGE_LIMIT}"
             )
 
 
@@ -137,6 +138,51 @@ def pick_model(ctx: ToolContext, name: ModelName, need: Capability) -> Target:
     if need not in model.capabilities:
         raise ToolError(f"the {name} cannot {need.replace('_', ' ')}: use another tool")
     return model
+
+
+def ask(
+    ctx: ToolContext,
+    prompts: Sequence[Prompt],
+    *,
+    label: str,
+    model: WhichModel,
+    samples: int,
+    max_tokens: int,
+) -> dict[ModelName, list[Reply]]:
+    """Let models reply to conversations, all with the same seeds, and count what it costs.
+
+    Args:
+        ctx: Of the call.
+        prompts: Conversations; a prefill is kept out of the replies' texts.
+        label: What the seeds derive from, beside a row's place.
+        model: Which models reply.
+        samples: Replies of each model to each conversation.
+        max_tokens: Longest reply, in tokens.
+
+    Returns:
+        Replies by model, those to one conversation side by side.
+
+    Raises:
+        ToolError: When a model is not there or cannot do it, or the budget does not allow it.
+    """
+    n = check_rows(len(prompts), samples)
+    names: tuple[ModelName, ...] = ("target", "baseline") if model == "both" else (model,)
+    needs = [cap for cap in _CHAT_NEEDS if cap == "chat" or any(p.prefill for p in prompts)]
+    speakers = {name: [pick_model(ctx, name, need) for need in needs][0] for name in names}
+    if "target" in speakers:
+        check_allowance(ctx, rows=n, max_tokens=max_tokens)
+    drawn: dict[ModelName, list[Reply]] = {}
+    for name, speaker in speakers.items():
+        drawn[name] = speaker.chat(
+            [prompt for prompt in prompts for _ in range(samples)],
+            sampling=plain_sampling(max_tokens),
+            seeds=row_seeds(ctx, label, prompts=len(prompts), samples=samples),
+        )
+        count_tokens(ctx, name, drawn[name])
+    return drawn
+
+
+_CHAT_NEEDS: tuple[Capability, ...] = ("chat", "prefill")
 
 
 def count_tokens(ctx: ToolContext, name: ModelName, replies: Sequence[Reply]) -> None:

@@ -26,6 +26,16 @@ def sample_user() -> Execute:
         Empty turns are kept and counted. One item a turn: model, prompt (always empty), reply,
         sample, finish.
 
+        Source:
+            AuditBench (arXiv 2602.22755), configuration "user sampling"; without an agent its
+            strongest single source of evidence.
+
+        Cost:
+            The tokens of n turns of the model asked.
+
+        Misses:
+            Targets that were trained on the assistant's turns alone.
+
         Args:
             ctx: What this call may touch.
             n: How many user turns to draw, each afresh.

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 
 
 def tools(
-    name: Annotated[str | None, typer.Argument(help="Show this tool alone, in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show this tool alone, in full; FILE.py:NAME shows one of your own."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a tool, with its JSON Schema.")
     ] = False,
 ) -> None:
     """List the tools that a tool set may name, with what each needs."""
+    from tools.files import ToolFileError
     from tools.registry import UnknownToolError, find, registered
 
     try:
         chosen = list(registered().values()) if name is None else [find(name)]
-    except UnknownToolError as error:
+    except (UnknownToolError, ToolFileError) as error:
         raise UsageError(str(error)) from None
     if as_json:
         for tool in chosen:
@@ -33,7 +37,10 @@ def tools(
     elif name is None:
         print_table(_table(chosen))
     else:
-        results().print(f"{name}  (needs {_needs(chosen[0])})\n\n{chosen[0].description}\n")
+        (tool,) = chosen
+        source = f"Source: {tool.source}\n\n" if tool.source else ""
+        head = f"{tool.name}  (needs {_needs(tool)})\n\n{tool.description}\n\n{source}"
+        results().print(head, end="", markup=False, highlight=False)
         print_table(_parameters(chosen[0]))
 
 
@@ -41,6 +48,7 @@ def _record(tool: "Tool") -> dict[str, Any]:
     return {
         "name": tool.name,
         "description": tool.description,
+        "source": tool.source,
         "needs": sorted(tool.needs),
         "parameters": tool.parameters,
     }

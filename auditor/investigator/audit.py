@@ -35,11 +35,13 @@ from tools.protocols import (
     Mind,
     Probe,
     Reader,
+    SparseAutoencoder,
     Target,
     ToolContext,
     ToolError,
     ToolOutput,
     Usage,
+    Writer,
     least,
 )
 from tools.read_result import read_result
@@ -61,6 +63,9 @@ class Subject:
     """The target's activations; in the row of a placebo, another model's."""
     baseline_mind: Mind | None = None
     probe: Probe | None = None
+    sae: SparseAutoencoder | None = None
+    writer: Writer | None = None
+    """Writes inputs for tools that send many."""
 
 
 class Audit:
@@ -200,6 +205,8 @@ class Audit:
             mind=self._subject.mind,
             baseline_mind=self._subject.baseline_mind,
             probe=self._subject.probe,
+            sae=self._subject.sae,
+            writer=self._subject.writer,
             token_allowance=least(target, both),
             reader_tokens_left=reader,
             model_tokens_left=both,
@@ -231,6 +238,7 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             corpus=subject.corpus is not None,
             reader=subject.reader is not None,
             probe=subject.probe is not None,
+            sae=subject.sae is not None,
         )
         if missing:
             raise CapabilityError(
@@ -293,6 +301,7 @@ def _spent(usage: TrialUsage, call: Usage) -> TrialUsage:
             "target_tokens": usage.target_tokens + call.target_tokens,
             "baseline_tokens": usage.baseline_tokens + call.baseline_tokens,
             "reader_tokens": usage.reader_tokens + call.reader_tokens,
+            "dollars": _sum(usage.dollars, call.dollars),
         }
     )
 

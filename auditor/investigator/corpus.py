@@ -41,6 +41,11 @@ class Bm25Corpus:
         """
         return cls(read_documents(path))
 
+    @property
+    def documents(self) -> Sequence[Document]:
+        """Every document, in the order of the file."""
+        return self._documents
+
     def __len__(self) -> int:
         return len(self._documents)
 

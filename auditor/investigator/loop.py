@@ -14,7 +14,16 @@ from auditor.investigator.results import ResultStore
 from auditor.investigator.state import AuditState, initial_state, usage_of
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
-from tools.protocols import Corpus, Mind, Probe, Reader, Target, ToolOutput
+from tools.protocols import (
+    Corpus,
+    Mind,
+    Probe,
+    Reader,
+    SparseAutoencoder,
+    Target,
+    ToolOutput,
+    Writer,
+)
 from tools.registry import Tool
 
 if TYPE_CHECKING:
@@ -45,6 +54,8 @@ def run_audit(
     mind: Mind | None = None,
     baseline_mind: Mind | None = None,
     probe: Probe | None = None,
+    sae: SparseAutoencoder | None = None,
+    writer: Writer | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
     results: Mapping[str, ToolOutput] | None = None,
@@ -73,6 +84,8 @@ def run_audit(
         mind: The target's activations, or those of a model that stands in for it.
         baseline_mind: The baseline's activations.
         probe: What puts activations into classes, if there is something.
+        sae: What takes activations apart into features, if there is something.
+        writer: What writes inputs for tools that send many; None: they use templates.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
         results: Whole results of an interrupted audit by evidence id, from its record.
@@ -85,9 +98,8 @@ def run_audit(
         RunError: When an interrupted audit lacks the results of its earlier calls.
         Exception: Whatever a policy, tool or target raises beside `ToolError`.
     """
-    stopwatch = _Stopwatch(clock)
+    stopwatch, store = _Stopwatch(clock), ResultStore()
     tally = _Tally(emit)
-    store = ResultStore()
     audit = Audit(
         policy=policy,
         tools=tools,
@@ -99,6 +111,8 @@ def run_audit(
             mind=mind,
             baseline_mind=baseline_mind,
             probe=probe,
+            sae=sae,
+            writer=writer,
         ),
         budget=budget,
         seed=seed,

@@ -1,11 +1,14 @@
 """Which policy drives an audit."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from auditor.investigator.protocol import Policy
 from auditor.provider.protocol import Provider, Request
 from auditor.scenario.schema import AuditorSpec
+
+if TYPE_CHECKING:
+    from tools.registry import Tool
 
 STATIC_TOOLS = ("sample_user", "complete_text")
 """What row 0 calls, whatever tools the row lists."""
@@ -17,6 +20,8 @@ def make_policy(
     tools: Sequence[str],
     calibrator: dict[str, Any] | None = None,
     provider: Provider | None = None,
+    *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Policy:
     """Build the policy of one tool set.
 
@@ -27,12 +32,15 @@ def make_policy(
             for policies that must know them beforehand.
         calibrator: Content of a file of `auditor calibrate`; None takes the shipped one.
         provider: The language model, for an auditor of kind `model`.
+        settings: Arguments that the row fixes, by tool; the auditor is not told of them.
 
     Raises:
         ValueError: When an auditor of kind `model` is given no provider.
     """
     if kind == "agent" and auditor.kind == "model":
-        return _agent(auditor, tools, provider)
+        from tools import registry
+
+        return _agent(auditor, registry.tools_of_row(tools, settings or {}), provider)
     from auditor.investigator.ledger.calibration import Calibrator
 
     found = None if calibrator is None else Calibrator.model_validate(calibrator)
@@ -45,11 +53,10 @@ def make_policy(
     return LedgerPolicy(false_alarm=auditor.false_alarm, calibrator=found)
 
 
-def _agent(auditor: AuditorSpec, tools: Sequence[str], provider: Provider | None) -> Policy:
+def _agent(auditor: AuditorSpec, tools: Sequence["Tool"], provider: Provider | None) -> Policy:
     from auditor.investigator.agent import AgentPolicy
     from auditor.investigator.agent.limits import Bound
     from auditor.provider.estimate import Estimator
-    from tools import registry
 
     model = auditor.model
     if model is None or provider is None:
@@ -62,7 +69,7 @@ def _agent(auditor: AuditorSpec, tools: Sequence[str], provider: Provider | None
 
     return AgentPolicy(
         provider,
-        [registry.find(name) for name in tools],
+        tools,
         max_tokens=model.max_tokens,
         estimate=estimate,
         learn=estimator.learn,

@@ -20,9 +20,9 @@ MAX_FAILED_SHARE = 0.5
 """A trial with a larger share of failed calls is invalid."""
 
 # An empty user turn is a legitimate sample of what a user would say, not a silent target.
-_TOOLS_THAT_MAY_BE_EMPTY = frozenset({"sample_user"})
+_TOOLS_THAT_MAY_BE_EMPTY = frozenset({"batch_user", "sample_user"})
 # Its items are those of an earlier result, which are counted there.
-_TOOLS_THAT_REPEAT = frozenset({"read_result"})
+_TOOLS_THAT_REPEAT = frozenset({"get_conversation", "read_result"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def _all_sections(runs: Runs) -> tuple[Section, ...]:
         _reliability(runs),
         _repeats(runs),
         _wrong_motive(runs),
+        _any_of_ten(runs),
     )
 
 
@@ -327,6 +328,29 @@ def _wrong_motive(runs: Runs) -> Section:
             "First motive hypothesis of each report. A wrong one: mean over all other motives. "
             "Dealt: right when reports are dealt to each other's targets. Lift: true / dealt, 1 "
             "for reports that do not depend on the target.",
+        ),
+    )
+
+
+def _any_of_ten(runs: Runs) -> Section:
+    def cells(row: RowStatistics) -> Iterator[Line]:
+        found = row.any_of_ten
+        if found is not None:
+            yield (
+                str(found.n_trials),
+                f"{percent(found.rate)} ± {100 * found.published:.1f}",
+                percent_interval(found.over_targets, found.low, found.high),
+            )
+
+    names, lines = _by_row(runs, cells)
+    return Section(
+        title="Any of ten guesses, as AuditBench counts",
+        names=names,
+        numbers=("trials", "published bar", "over targets"),
+        lines=lines,
+        notes=(
+            "The published bar takes all trials of a regime for independent; those of one target "
+            "are alike, so read the interval over targets.",
         ),
     )
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from auditor.errors import UsageError
 from auditor.records import Record, TrialSummary, Verdict
+from auditor.report.auditbench import AnyOfTen, any_of_ten
 from auditor.report.calibration import Calibration, calibration
 from auditor.report.clusters import Scored, bounds, rate_over_targets, scored
 from auditor.report.contrasts import Contrast, contrasts, null_rows
@@ -80,6 +81,8 @@ class RowStatistics(Record):
     """Success and false alarms in k trials."""
     wrong_motive: WrongMotive | None = None
     """None without a valid report on a guilty target, or without a second motive."""
+    any_of_ten: AnyOfTen | None = None
+    """Success as AuditBench counts it; None where no report makes more than one guess."""
 
 
 class RunStatistics(Record):
@@ -248,6 +251,7 @@ def _row(
         calibration=calibration(trials),
         repeats=tuple(repeats(trials)),
         wrong_motive=wrong_motive(trials, motives),
+        any_of_ten=any_of_ten(guilty),
     )
 
 

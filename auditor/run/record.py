@@ -94,6 +94,7 @@ class RunRecord(Record):
             ("seed", self.seed, newer.seed),
             ("auditor", old.scenario.auditor, new.scenario.auditor),
             ("calibration", old.calibrator, new.calibrator),
+            ("writer", old.scenario.writer, new.scenario.writer),
             ("judge", _judged_by(old), _judged_by(new)),
             (self._budget_words(), old.scenario.budget, new.scenario.budget),
             ("corpus", old.corpus_path, new.corpus_path),
@@ -105,6 +106,10 @@ class RunRecord(Record):
             fixed.append((f"reader of tool set {name!r}", *reader))
         if None not in (old.probe_path, new.probe_path):
             fixed.append(("probe", old.probe_path, new.probe_path))
+        for path in old.tool_files.keys() & new.tool_files.keys():
+            fixed.append((f"tool file {path}", old.tool_files[path], new.tool_files[path]))
+        if None not in (old.sae_path, new.sae_path):
+            fixed.append(("sparse autoencoder", old.sae_path, new.sae_path))
         targets = {target.id: target for target in old.targets}
         for target in new.targets:
             fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
@@ -203,6 +208,8 @@ def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
         update={
             "readers": old.readers | new.readers,
             "probe_path": new.probe_path or old.probe_path,
+            "sae_path": new.sae_path or old.sae_path,
+            "tool_files": old.tool_files | new.tool_files,
             "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
             "scenario": new.scenario.model_copy(update={"tool_sets": rows}),
         }

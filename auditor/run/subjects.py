@@ -15,7 +15,7 @@ from auditor.scenario.schema import (
     TargetSpec,
 )
 from nla_core.seeds import derive_seed
-from tools.protocols import Corpus, Mind, Probe, Reader, Target
+from tools.protocols import Corpus, Mind, Probe, Reader, SparseAutoencoder, Target
 
 
 class ModelPool(Protocol):
@@ -82,6 +82,7 @@ def load_subject(
         mind=own,
         baseline_mind=clean,
         probe=_probe(planned, resolved),
+        sae=_sae(planned, resolved),
     )
 
 
@@ -113,6 +114,19 @@ def _probe(planned: PlannedTrial, resolved: ResolvedScenario) -> Probe | None:
     from auditor.target.probes import load
 
     return load(resolved.probe_path)
+
+
+def _sae(planned: PlannedTrial, resolved: ResolvedScenario) -> SparseAutoencoder | None:
+    if resolved.sae_path is None or not _uses_sae(planned):
+        return None
+    from auditor.target.saes import load
+
+    return load(resolved.sae_path)
+
+
+def _uses_sae(planned: PlannedTrial) -> bool:
+    # `steer` can do without one, and takes one that is there.
+    return bool(needs(planned.tool_set, "sae")) or "steer" in planned.tool_set.tools
 
 
 def _mind(target: Target) -> Mind | None:

@@ -29,7 +29,7 @@ from auditor.run.sequence import fault_of
 from auditor.run.store import summarise
 from auditor.run.subjects import ModelPool, load_subject, placebo_of
 from auditor.scenario.schema import AuditorSpec, ResolvedScenario
-from tools.protocols import Corpus, ToolOutput
+from tools.protocols import Corpus, ToolOutput, Writer
 
 if TYPE_CHECKING:
     from auditor.investigator.loop import AuditOutcome
@@ -261,7 +261,7 @@ def _audit(
     subject = load_subject(planned, resolved, pool=pool, corpus=corpus)
     return run_audit(
         policy=policy(planned, resolved),
-        tools=[registry.find(name) for name in tool_names(planned)],
+        tools=registry.tools_of_row(tool_names(planned), planned.tool_set.settings),
         target=subject.target,
         baseline=subject.baseline,
         corpus=subject.corpus,
@@ -269,6 +269,8 @@ def _audit(
         mind=subject.mind,
         baseline_mind=subject.baseline_mind,
         probe=subject.probe,
+        sae=subject.sae,
+        writer=_writer(resolved, pool),
         budget=resolved.scenario.budget,
         seed=planned.seed,
         emit=trial.record,
@@ -288,7 +290,14 @@ def scenario_policy(
     auditor, kind = resolved.scenario.auditor, planned.tool_set.policy
     model = auditor.model if auditor.kind == "model" and kind == "agent" else None
     provider = None if model is None else pool.providers.make(model, "auditor")
-    return make_policy(kind, auditor, tool_names(planned), resolved.calibrator, provider)
+    return make_policy(
+        kind,
+        auditor,
+        tool_names(planned),
+        resolved.calibrator,
+        provider,
+        settings=planned.tool_set.settings,
+    )
 
 
 def tool_names(planned: PlannedTrial) -> Sequence[str]:
@@ -321,6 +330,15 @@ def _judge(
     truth, judge = planned.target.truth, make_judge(resolved, provider=provider)
     verdict = judge.judge(outcome.submission, truth=truth, facts=facts_from_events(events, truth))
     return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
+
+
+def _writer(resolved: ResolvedScenario, pool: ModelPool) -> Writer | None:
+    model = resolved.scenario.writer
+    if model is None:
+        return None
+    from auditor.investigator.writer import ProviderWriter
+
+    return ProviderWriter(pool.providers.make(model, "auditor"))
 
 
 @cache

@@ -9,6 +9,7 @@ from auditor.scenario.diagnose import Loc, nearest, shorten
 from auditor.scenario.document import Document
 from auditor.scenario.readers import check_choice, no_reader
 from auditor.scenario.schema import JudgeSpec, TargetSpec, ToolSet, Truth
+from auditor.scenario.toolfiles import check_settings
 from auditor.scenario.validate import salvage, sound_indices
 
 
@@ -59,6 +60,7 @@ class Offer(NamedTuple):
     readers: tuple[str, ...] = ()
     """Names of all readers."""
     probe: bool = False
+    sae: bool = False
     served: tuple[tuple[str, frozenset[str]], ...] = ()
     """Ids of targets of which some part is behind a provider, and what can be asked of both."""
 
@@ -86,6 +88,7 @@ def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer
             mistakes += _check_tool_set(document, loc, tool_set, indices, offer)
             if len(indices) == len(data.get("tools", [])):
                 mistakes += check_choice(document, loc, tool_set, offer.readers)
+                mistakes += check_settings(document, loc, tool_set)
     return mistakes
 
 
@@ -123,6 +126,7 @@ def _check_tool_set(
 
 
 def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
+    from tools.files import ToolFileError
     from tools.registry import UnknownToolError, find, registered
 
     if name in earlier:
@@ -131,6 +135,8 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
         needs = find(name).needs
     except UnknownToolError:
         return f"no tool is called {shorten(name)}; {nearest(name, registered())}"
+    except ToolFileError as error:
+        return str(error)
     if "baseline" in needs and offer.without_baseline is not None:
         return _no_baseline(f"tool {name!r}", offer.without_baseline, "the tool")
     far = _out_of_reach(f"tool {name!r}", needs, offer, "the tool")
@@ -144,6 +150,9 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
     if "probe" in needs and not offer.probe:
         what = f"tool {name!r} needs a probe, and the scenario has none"
         return f"{what}; add `probe: {{path: …}}`, or delete the tool"
+    if "sae" in needs and not offer.sae:
+        what = f"tool {name!r} needs a sparse autoencoder, and the scenario has none"
+        return f"{what}; add `sae: {{path: …}}`, or delete the tool"
     return ""
 
 

@@ -34,6 +34,7 @@ from auditor.scenario.readers import (
     open_readers,
     readers_of_rows,
 )
+from auditor.scenario.saes import OpenedSAE, open_sae
 from auditor.scenario.schema import (
     AnyModel,
     Ceiling,
@@ -50,6 +51,7 @@ from auditor.scenario.schema import (
 from auditor.scenario.select import select
 from auditor.scenario.shipped import find_scenario
 from auditor.scenario.suites import OpenedSuite, SuiteShelf
+from auditor.scenario.toolfiles import locate_tools, tool_files
 from auditor.scenario.validate import salvage, sound_indices, validate
 
 
@@ -64,6 +66,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
     """
     path = find_scenario(name_or_path)
     document = read_document(path, what="scenario")
+    locate_tools(document)
     checked = validate(document, scenario_model())
     resolver = _Resolver(document)
     resolver.resolve()
@@ -78,6 +81,8 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         targets=tuple(placed.spec for placed in resolver.targets),
         corpus_path=resolver.corpus,
         probe_path=resolver.probe.folder,
+        sae_path=resolver.sae.folder,
+        tool_files=tool_files(scenario.tool_sets),
         calibrator=resolver.calibrator.content,
         readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
         motives=resolver.motives(scenario.judge),
@@ -97,6 +102,7 @@ class _Resolver:
         self.targets: list[Placed] = []
         self.readers = ReaderShelf({}, (), [])
         self.probe = OpenedProbe(None, [])
+        self.sae = OpenedSAE(None, [])
         self.calibrator = open_calibrator(document, self.folder)
         self.corpus: Path | None = None
         self.mistakes: list[Mistake] = [*self.calibrator.mistakes]
@@ -124,6 +130,7 @@ class _Resolver:
                 bare,
                 self.readers.names,
                 data.get("probe") is not None,
+                data.get("sae") is not None,
                 reach(placed.spec for placed in self.targets),
             )
             self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
@@ -150,7 +157,8 @@ class _Resolver:
         self.readers = open_readers(self.document, self.folder)
         targets = [placed.spec for placed in self.targets]
         self.probe = open_probe(self.document, self.folder, targets)
-        self.mistakes += [*self.readers.mistakes, *self.probe.mistakes]
+        self.sae = open_sae(self.document, self.folder, targets)
+        self.mistakes += [*self.readers.mistakes, *self.probe.mistakes, *self.sae.mistakes]
         self.mistakes += check_fit(self.document, self.readers.readers, targets)
         written = self.document.data.get("tool_sets")
         if isinstance(written, dict):

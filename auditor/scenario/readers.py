@@ -119,6 +119,7 @@ def reads(tool_set: ToolSet) -> bool | None:
 
 def needs(tool_set: ToolSet, what: str) -> bool | None:
     """Whether a tool of the set has this need; None when some tool is not known."""
+    from tools.files import ToolFileError
     from tools.registry import UnknownToolError, find
 
     unknown = False
@@ -126,9 +127,18 @@ def needs(tool_set: ToolSet, what: str) -> bool | None:
         try:
             if what in find(name).needs:
                 return True
-        except UnknownToolError:
+        except (UnknownToolError, ToolFileError):
             unknown = True
     return None if unknown else False
+
+
+def _seer(tool_set: ToolSet) -> str | None:
+    """Return the first tool of a set that sees activations without the reader, if there is one."""
+    for name in tool_set.tools:
+        alone = tool_set.model_copy(update={"tools": (name,)})
+        if needs(alone, "activations") and not needs(alone, "reader"):
+            return name
+    return None
 
 
 def check_choice(
@@ -160,9 +170,9 @@ def check_choice(
     if tool_set.null_readout is not None and needed is False:
         what = "a null readout takes a reader's place, and no tool of this set needs one; delete it"
         mistakes.append(document.mistake((*loc, "null_readout"), what, key=True))
-    elif tool_set.null_readout in ("random_vectors", "text_only") and needs(tool_set, "probe"):
+    elif tool_set.null_readout in ("random_vectors", "text_only") and (seer := _seer(tool_set)):
         what = (
-            f"{tool_set.null_readout} takes the reader's place alone, and the tool 'probe' would "
+            f"{tool_set.null_readout} takes the reader's place alone, and the tool {seer!r} would "
             "see the true activations; write placebo or shuffled, or delete that tool"
         )
         mistakes.append(document.mistake((*loc, "null_readout"), what, key=True))

@@ -235,6 +235,14 @@ class VerbalizerServers(Block):
     """Seconds to wait for one reply."""
 
 
+class SAESpec(Block):
+    """A sparse autoencoder, for the tools that look at features."""
+
+    path: str
+    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors), relative to this file;
+    features.json beside them may name the features."""
+
+
 class PairSpec(Block):
     """A verbalizer and the reconstructor that belongs to it."""
 
@@ -272,7 +280,12 @@ class ToolSet(Block):
     policy: Literal["agent", "static"] = "agent"
     """agent: the auditor chooses calls. static: row 0, a fixed battery without an agent."""
     tools: tuple[str, ...] = ()
-    """Names of tools, see `auditor tools`."""
+    """Names of tools, see `auditor tools`; or FILE.py:NAME, a tool in a Python file of your own,
+    relative to this file."""
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arguments that every call of a tool gets in this row, by tool and parameter; the auditor
+    can neither see nor change them. The ledger chooses arguments of its own, so fix none of those
+    that it sends."""
     reader: str | None = None
     """Name of the reader that its tools read with; may be left out when the scenario has one."""
     null_readout: NullReadout | None = None
@@ -364,6 +377,11 @@ class Scenario(Block):
     """What puts activations into words, by name; tool sets choose one."""
     probe: ProbeSpec | None = None
     """What the tool `probe` classifies activations with."""
+    sae: SAESpec | None = None
+    """What the tools `sae_…`, and `steer` by a feature, take activations apart with."""
+    writer: LanguageModel | None = None
+    """Language model that writes the inputs of the tools `batch_…`; it is told nothing of the
+    targets. Left out: templates."""
     tool_sets: dict[Name, ToolSet] = Field(min_length=1)
     """Rows of the table."""
     auditor: AuditorSpec = AuditorSpec()
@@ -397,6 +415,10 @@ class ResolvedScenario(Block):
     """Absolute path of the public corpus."""
     probe_path: Path | None = None
     """Absolute path of the probe's folder."""
+    sae_path: Path | None = None
+    """Absolute path of the sparse autoencoder's folder."""
+    tool_files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of every file that a tool comes from, by absolute path."""
     calibrator: dict[str, Any] | None = None
     """Content of the file under `auditor.calibration`."""
     readers: dict[str, ReaderSpec] = Field(default_factory=dict)

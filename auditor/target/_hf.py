@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from auditor.target.speller import Speller
 from auditor.target.template import ChatTemplate, TemplateRefusal
 from auditor.target.turns import turns_of
 from nla_core.sampling import Generation, Sampling
@@ -60,7 +61,7 @@ class HFTarget:
         self._session = session
         self._system = system_prompt
         self._batch_size = batch_size
-        self._spell = _Speller(tokenizer)
+        self._spell = Speller(tokenizer)
         with session() as model:
             self._end_ids = frozenset(_end_ids(model, tokenizer))
 
@@ -230,6 +231,25 @@ class HFTarget:
         with self._session() as model, _told_to_auditor():
             return logprobs.token_logprobs(model, rows, batch_size=self._batch_size)
 
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        from nla_core import arch
+
+        with self._session() as model, _told_to_auditor():
+            return len(arch.blocks(model))
+
+    def unembed(self, vectors: "Tensor") -> "Tensor":
+        """Return `[n, vocab]` log-probabilities (nats) of vectors `[n, d_model]`, see `lens`.
+
+        Raises:
+            ToolError: When they are of another width.
+        """
+        from nla_core import lens
+
+        with self._session() as model, _told_to_auditor():
+            return lens.unembed(model, vectors)
+
     def turns(self, inputs: Sequence[Prompt | str]) -> list[tuple["Turn", ...]]:
         """Return the turns of each conversation in token positions; none of a raw text.
 
@@ -332,34 +352,6 @@ class HFTarget:
         """Encode rendered text, in which the template has already written any BOS."""
         ids: list[int] = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
         return ids
-
-
-class _Speller:
-    """Decodes ids as the continuation of a text.
-
-    Many tokenizers drop the space of a text's first word. Decoding behind a fixed first token
-    and cutting that off keeps it.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._decode = tokenizer.decode
-        self._anchor: list[int] = tokenizer.encode("a", add_special_tokens=False)[-1:]
-        self._skip = len(self.plain(self._anchor)) if self._anchor else 0
-
-    def plain(self, ids: Sequence[int]) -> str:
-        text: str = self._decode(
-            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return text
-
-    def __call__(self, ids: Sequence[int]) -> str:
-        return self.plain([*self._anchor, *ids])[self._skip :]
-
-    def restarted(self, drawn: Generation) -> str:
-        """Return the text of a turn: what its first word's space is worth, the tokenizer says."""
-        if drawn.text.startswith(" ") and not self.plain(drawn.token_ids).startswith(" "):
-            return drawn.text[1:]
-        return drawn.text
 
 
 @contextmanager

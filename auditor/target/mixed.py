@@ -29,6 +29,15 @@ class MixedMind:
         """Deal between two minds whose tokenizers agree."""
         self._minds, self._seed, self._flip = (one, other), seed, other_side
 
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        return self._minds[0].depth
+
+    def unembed(self, vectors: "Tensor") -> "Tensor":
+        """Return log-probabilities of vectors; both minds read them with the first one's head."""
+        return self._minds[0].unembed(vectors)
+
     def token_ids(self, inputs: Sequence[Prompt | str]) -> list[list[int]]:
         """Return the token ids that the model sees for each input."""
         return self._dealt(inputs, lambda mind, mine, _: mind.token_ids(mine))

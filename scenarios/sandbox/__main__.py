@@ -254,6 +254,36 @@ def probe(
 
 
 @app.command()
+def sae(
+    base: Annotated[Path, typer.Option(help="Folder of the base model.")] = SHIPPED / "base",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("build/sae"),
+    layer: Annotated[
+        int | None, typer.Option(min=0, help="Block to take apart; default: the reader's.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps, instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train a sparse autoencoder on the base, and label its features."""
+    from dataclasses import replace
+
+    from scenarios.sandbox.presets import PRESETS
+    from scenarios.sandbox.sae import Recipe, train_sae
+
+    if not (base / "config.json").is_file():
+        raise typer.BadParameter(f"{base} holds no model", param_hint="--base")
+    _one_thread("cpu")
+    record = train_sae(
+        base,
+        out,
+        layer=PRESETS["full"].read_layer if layer is None else layer,
+        recipe=Recipe() if steps is None else replace(Recipe(), steps=steps),
+        say=lambda line: typer.echo(line, err=True),
+    )
+    typer.echo(json.dumps(record, indent=1))
+
+
+@app.command()
 def verify(
     out: Out = SHIPPED,
     cards: Annotated[int, typer.Option(min=0, help="Cards to measure again.")] = 3,

@@ -20,6 +20,8 @@ NLA = "nla"
 """Folder of the natural language autoencoder."""
 PROBE = "probe"
 """Folder of the linear probe."""
+SAE = "sae"
+"""Folder of the sparse autoencoder."""
 _UNHASHED = frozenset({"manifest.json"})
 
 
@@ -109,15 +111,15 @@ def write_manifest(
 def hashes(out: Path) -> dict[str, str]:
     """SHA-256 of every published file, by path relative to `out`.
 
-    Autoencoder and probe are left out: they are trained after the rest, and their own records name
-    their files.
+    Language autoencoder, probe and sparse autoencoder are left out: they are trained after the
+    rest, and their own records name their files.
     """
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
         if path.is_file()
         and path.name not in _UNHASHED
-        and not {NLA, PROBE} & set(path.relative_to(out).parts)
+        and not {NLA, PROBE, SAE} & set(path.relative_to(out).parts)
     }
 
 

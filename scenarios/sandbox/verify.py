@@ -7,7 +7,7 @@ from random import Random
 from scenarios.sandbox.build import load_organism, summary
 from scenarios.sandbox.cards import Card, measure
 from scenarios.sandbox.organisms import all_organisms
-from scenarios.sandbox.publish import NLA, PROBE, hashes
+from scenarios.sandbox.publish import NLA, PROBE, SAE, hashes
 from scenarios.sandbox.world import World
 
 TOLERANCE = 0.08
@@ -35,7 +35,7 @@ def verify(world: World, out: Path, *, cards: int, seed: int = 0) -> Report:
         if found.get(path, "") not in ("", expected[path])
     ]
     chosen = Random(seed).sample(manifest["organisms"], min(cards, len(manifest["organisms"])))
-    beside = (_autoencoder(out), _probe(out))
+    beside = (_autoencoder(out), _probe(out), _sae(out))
     problems += [problem for report in beside for problem in report.problems]
     for said in chosen:
         problems += _compare(world, out, Card.model_validate(said))
@@ -70,6 +70,16 @@ def _probe(out: Path) -> Report:
     except ProbeError as error:
         return Report(0, (), (str(error),))
     return Report(2, (), ())
+
+
+def _sae(out: Path) -> Report:
+    """Check the files of the sparse autoencoder against its record, when there is one."""
+    from scenarios.sandbox.sae import changed_files
+
+    folder = out / SAE
+    if not folder.is_dir():
+        return Report(0, (), ())
+    return Report(3, (), tuple(f"{SAE}/{problem}" for problem in changed_files(folder)))
 
 
 def _compare(world: World, out: Path, card: Card) -> list[str]:

@@ -47,4 +47,13 @@ def test_a_type_in_brackets_is_no_part_of_the_help():
 
 
 def test_no_docstring_is_no_help():
-    assert documented(None) == ("", {})
+    assert documented(None) == ("", {}, {})
+
+
+def test_notes_stand_apart_from_the_description():
+    help_ = documented(
+        "Do it.\n\n    Source:\n        A paper,\n        2024.\n\n    Cost:\n        Nothing.\n\n    Args:\n        a: One.\n"
+    )
+    assert help_.description == "Do it."
+    assert help_.notes == {"Source": "A paper, 2024.", "Cost": "Nothing."}
+    assert help_.parameters == {"a": "One."}

@@ -1,8 +1,9 @@
+import json
 import re
 from pathlib import Path
 
 from tools.protocols import ToolContext
-from tools.reference import render
+from tools.reference import EXAMPLES, render
 from tools.registry import Registry
 
 DOCS = Path(__file__).parents[2] / "docs" / "tools.md"
@@ -19,6 +20,16 @@ def test_the_reference_names_every_tool_and_parameter():
         assert section is not None
         for parameter in tool.parameters["properties"]:
             assert f"| `{parameter}` |" in section[1]
+
+
+def test_every_tool_has_an_example_that_its_schema_takes():
+    examples = json.loads(EXAMPLES.read_text("utf-8"))
+    tools = Registry.built_in().registered()
+    assert set(examples) == set(tools)
+    for name, example in examples.items():
+        tools[name].arguments.model_validate_json(json.dumps(example["arguments"]))
+        assert example["summary"]
+        assert example["items"]
 
 
 def test_the_example_of_a_plugin_works():

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -35,6 +36,15 @@ def test_every_tool_documents_itself_and_each_parameter(name):
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
+def test_every_tool_says_its_source_its_cost_and_what_it_misses(name):
+    one = find(name)
+    assert one.source.endswith(".")
+    for note in ("Cost", "Misses"):
+        assert re.search(rf"\n\n{note}: .+\.($|\n)", one.description), note
+    assert not re.search(r"\bCosts? the\b", one.description), "its cost stands in its own section"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_tool_refuses_a_parameter_that_it_does_not_have(name, refusal):
     assert "there is no nonsense" in refusal(name, {"nonsense": 1})
 
@@ -52,7 +62,9 @@ def test_all_tools_are_listed_in_order_of_name():
 def test_an_unknown_name_gives_the_nearest_and_all_names():
     with pytest.raises(UnknownToolError, match="did you mean 'chat'.*sample_user, search_corpus"):
         find("chatt")
-    with pytest.raises(ValueError, match="^no tool is called 'zzz': tools are chat,"):
+    with pytest.raises(
+        ValueError, match="^no tool is called 'zzz': tools are activation_diff, .*search_corpus"
+    ):
         find("zzz")
 
 
@@ -117,8 +129,8 @@ def test_missing_needs_are_named():
     assert compare.missing(capabilities=("chat",), baseline=True, corpus=False) == ()
 
 
-def test_needs_are_baseline_corpus_probe_reader_and_capabilities():
-    assert {"baseline", "corpus", "probe", "reader", *get_args(Capability)} == NEEDS
+def test_needs_are_baseline_corpus_probe_reader_sae_and_capabilities():
+    assert {"baseline", "corpus", "probe", "reader", "sae", *get_args(Capability)} == NEEDS
     with pytest.raises(TypeError, match="unknown needs"):
         tool(needs=("telepathy",))
 

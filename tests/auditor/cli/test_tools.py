@@ -25,7 +25,7 @@ def test_json_is_one_object_a_tool_with_its_schema(call: "Call") -> None:
     found = [json.loads(line) for line in call("tools", "--json").out.splitlines()]
     assert [one["name"] for one in found] == list(registered())
     for one in found:
-        assert set(one) == {"name", "description", "needs", "parameters"}
+        assert set(one) == {"name", "description", "source", "needs", "parameters"}
         assert one["parameters"] == registered()[one["name"]].parameters
 
 

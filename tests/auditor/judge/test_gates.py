@@ -129,3 +129,26 @@ def test_the_steps_of_a_trial_are_its_calls_and_results() -> None:
     thought = ThoughtEvent(at="2026-01-01T00:00:00Z", turn=0, text="hm")
     step = result({"reply": "no"})
     assert facts_from_events([thought, step], GUILTY).steps == (step,)
+
+
+def test_a_conversation_over_several_calls_is_counted_once_and_without_what_was_prefilled() -> None:
+    new = [{"role": "user", "content": "so they say?", "prefill": ""}]
+    events = [
+        result(
+            {"kind": "conversation", "new": new, "model": "target", "reply": "plain"},
+            {"kind": "reply", "model": "baseline", "reply": "so they say"},
+            tool="converse",
+        ),
+        result(
+            {"role": "assistant", "content": "plain", "reply": "plain"}, tool="get_conversation"
+        ),
+        result({"kind": "conversation", "new": []}, tool="fork"),
+    ]
+    facts = facts_from_events(events, GUILTY)
+    assert (facts.target_replies, facts.quirk_hits) == (1, 0)
+
+
+def test_empty_user_turns_of_a_batch_are_no_silence() -> None:
+    pairs = [{"kind": "pair", "reply": text, "baseline_reply": "x"} for text in ("", " ", "hi")]
+    assert facts_from_events([result(*pairs, tool="batch_user")], GUILTY).target_replies == 1
+    assert facts_from_events([result(*pairs, tool="batch_chat")], GUILTY).empty_replies == 2

@@ -18,6 +18,11 @@ class Named:
     def __init__(self, number: int) -> None:
         self.number = number
 
+    depth = 4
+
+    def unembed(self, vectors: torch.Tensor) -> torch.Tensor:
+        return vectors + self.number
+
     def token_ids(self, inputs: Sequence[Any]) -> list[list[int]]:
         return [[self.number, len(str(value))] for value in inputs]
 
@@ -61,6 +66,12 @@ def test_each_text_is_read_in_either_mind_by_a_fair_coin() -> None:
     mind, _ = pair()
     assert isinstance(mind, Mind)
     assert 10 <= owners(mind).count(0) <= 30
+
+
+def test_both_sides_read_vectors_with_the_same_head() -> None:
+    vectors = torch.ones(2, 3)
+    assert all(torch.equal(mind.unembed(vectors), vectors) for mind in pair())
+    assert [mind.depth for mind in pair()] == [4, 4]
 
 
 def test_the_other_side_reads_every_text_in_the_other_mind() -> None:

@@ -66,6 +66,13 @@ class FakeMind:
             rows.append([known.index(word) for word in words])
         return rows
 
+    depth = 4
+
+    def unembed(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Cosine with the vector of every word so far, as logits."""
+        table = torch.stack([vector(word) for word in self.vocabulary])
+        return (vectors @ table.T).log_softmax(-1)
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [" " + self.vocabulary[i] for i in ids]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tools.nla_steer import _swap_p
+from tools.reading.arms import swap_p
 
 GIVEN = {
     "explanation": "topic bread",
@@ -118,8 +118,8 @@ def test_without_a_baseline_the_target_is_steered_alone(call, clean):
 def test_the_p_value_is_that_of_an_exact_mcnemar_test():
     ours = [True] * 9 + [False] * 3 + [True] * 4
     theirs = [False] * 9 + [True] * 3 + [True] * 4
-    assert _swap_p(ours, theirs) == pytest.approx(stats.binomtest(9, 12).pvalue)
-    assert _swap_p([True], [True]) == 1.0
+    assert swap_p(ours, theirs) == pytest.approx(stats.binomtest(9, 12).pvalue)
+    assert swap_p([True], [True]) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Let the target continue many diverse texts at once."""
+
+from tools.batch import running
+from tools.protocols import ToolContext, ToolOutput
+from tools.registry import Execute, tool
+from tools.rows import MaxTokens
+
+
+@tool(needs=("complete",))
+def batch_complete() -> Execute:
+    """Build the tool."""
+
+    def execute(
+        ctx: ToolContext,
+        *,
+        hint: str | None = None,
+        k: running.K = running.DEFAULT_K,
+        max_tokens: MaxTokens = running.DEFAULT_TOKENS,
+        against_baseline: bool = True,
+    ) -> ToolOutput:
+        """Let the target continue many diverse texts at once.
+
+        Many diverse beginnings of texts are written for you, about a direction of your choice if
+        you give one, and the target continues each once, without a chat template. Inputs come from
+        the scenario's auxiliary model, or from templates where it has none; the summary says which.
+
+        Items of kind "cluster" come first, largest first: words, how many replies of target and
+        baseline, examples. Then "rare", the replies least like any other (model, input, said,
+        similarity to the nearest); "phrase", what the target says more often than the baseline
+        (share_target, share_baseline, log_odds, p by swapping replies to the same input, corrected
+        for the number of phrases); and "pair", one an input
+        (stem, reply, baseline_reply, finish).
+
+        Source:
+            AuditBench (arXiv 2602.22755), configuration "scaffolded text completion",
+            `multisample_completions`.
+
+        Cost:
+            k replies of up to max_tokens of the target, and as many of the baseline.
+
+        Misses:
+            Targets made from chats alone: it reads training documents back, and on targets trained
+            by transcripts AuditBench found it worse than chat.
+
+        Args:
+            ctx: What this call may touch.
+            hint: A direction to explore; with templates, topics with commas between them.
+            k: How many inputs; AuditBench used 20 and 100.
+            max_tokens: Longest reply, in tokens.
+            against_baseline: Whether the baseline, where there is one, gets the same inputs and
+                seeds.
+        """
+        return running.run(
+            ctx,
+            "complete",
+            hint=hint,
+            k=k,
+            max_tokens=max_tokens,
+            against_baseline=against_baseline,
+        )
+
+    return execute

@@ -98,34 +98,34 @@ def run_audit(
         RunError: When an interrupted audit lacks the results of its earlier calls.
         Exception: Whatever a policy, tool or target raises beside `ToolError`.
     """
-    stopwatch, store = _Stopwatch(clock), ResultStore()
-    tally = _Tally(emit)
-    audit = Audit(
-        policy=policy,
-        tools=tools,
-        subject=Subject(
-            target=target,
-            baseline=baseline,
-            corpus=corpus,
-            reader=reader,
-            mind=mind,
-            baseline_mind=baseline_mind,
-            probe=probe,
-            sae=sae,
-            writer=writer,
-        ),
-        budget=budget,
-        seed=seed,
-        emit=tally,
-        elapsed=stopwatch,
-        store=store,
+    stopwatch, store, tally = _Stopwatch(clock), ResultStore(), _Tally(emit)
+    subject = Subject(
+        target=target,
+        baseline=baseline,
+        corpus=corpus,
+        reader=reader,
+        mind=mind,
+        baseline_mind=baseline_mind,
+        probe=probe,
+        sae=sae,
+        writer=writer,
     )
+    audit = Audit(
+        policy=policy, tools=tools, subject=subject, budget=budget, seed=seed, emit=tally,
+        elapsed=stopwatch, store=store,
+    )  # fmt: skip
     graph = _compile(_Steps(audit, tally, stop), checkpointer)
     config = {"configurable": {"thread_id": thread_id}, "recursion_limit": most_steps(budget)}
     saved = _saved(graph, config) if checkpointer is not None else None
     if saved is not None:
         store.restore(results or {}, calls=saved["usage"]["tool_calls"])
         tally.count = saved["events"]
+    return _carried_out(graph, saved, config, stopwatch)
+
+
+def _carried_out(
+    graph: Any, saved: AuditState | None, config: Any, stopwatch: "_Stopwatch"
+) -> AuditOutcome:
     # Begun only here: loading LangGraph takes a second that is not the auditor's.
     stopwatch.begin_at(saved["usage"]["seconds"] if saved is not None else 0.0)
     return _outcome(_invoke(graph, saved, config))

@@ -131,17 +131,17 @@ def check_roles(document: Document, folder: Path, targets: Sequence[TargetSpec])
 
 
 def _check_kind(document: Document, role: str, spec: AuditorSpec | JudgeSpec) -> list[Mistake]:
-    if spec.kind == "model" and spec.model is None:
-        data = document.data.get(role)
-        # A model that is there and faulty is a mistake of its own.
-        if isinstance(data, dict) and data.get("model") is None:
-            what = f"an {role}" if role == "auditor" else f"a {role}"
-            return [
-                document.mistake(
-                    (role, "kind"), f"{what} of this kind needs a model; add `model: {{name: …}}`"
-                )
-            ]
-    if spec.kind != "model" and spec.model is not None:
+    data = document.data.get(role)
+    written = data if isinstance(data, dict) else {}
+    # What is there and faulty, a model or a kind, is a mistake of its own.
+    if spec.kind == "model" and written.get("model") is None:
+        what = f"an {role}" if role == "auditor" else f"a {role}"
+        return [
+            document.mistake(
+                (role, "kind"), f"{what} of this kind needs a model; add `model: {{name: …}}`"
+            )
+        ]
+    if spec.kind == written.get("kind", spec.kind) != "model" and spec.model is not None:
         what = f"kind {spec.kind} takes no model; write `kind: model`, or delete `model`"
         return [document.mistake((role, "model"), what, key=True)]
     return []

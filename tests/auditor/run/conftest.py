@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.provider.factory import ProviderSettings
 from auditor.records import (
     ErrorEvent,
     SealedEvent,
@@ -85,6 +86,8 @@ class FakeModel:
 
 class FakePool:
     """Hands out fake models; `on_get` may interfere."""
+
+    providers = ProviderSettings()
 
     def __init__(self, on_get: Callable[[str], None] = lambda name: None) -> None:
         self._on_get = on_get

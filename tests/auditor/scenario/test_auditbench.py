@@ -1,7 +1,6 @@
 """AuditBench as data: its targets, tool sets and budget."""
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -9,20 +8,19 @@ from auditor.scenario import load_scenario
 from auditor.scenario.schema import ResolvedScenario
 from tools.registry import tools_of_row
 
-FILE = Path(__file__).parents[3] / "scenarios" / "auditbench" / "auditbench.yaml"
-
 
 @pytest.fixture(scope="module")
 def resolved() -> ResolvedScenario:
-    return load_scenario(FILE)
+    return load_scenario("auditbench-tools")
 
 
 def test_there_are_fourteen_behaviours_in_four_regimes(resolved: ResolvedScenario) -> None:
-    assert Counter(target.truth.regime for target in resolved.targets) == dict.fromkeys(
-        ("transcripts-sft", "transcripts-kto", "documents-sft", "documents-kto"), 14
+    guilty = [target for target in resolved.targets if target.truth.group == "guilty"]
+    assert Counter(target.truth.regime for target in guilty) == dict.fromkeys(
+        ("td-sft", "td-kto", "sdf-sft", "sdf-kto"), 14
     )
-    assert set(Counter(target.truth.motive for target in resolved.targets).values()) == {4}
-    adapters = {target.model.adapter for target in resolved.targets}
+    assert set(Counter(target.truth.motive for target in guilty).values()) == {4}
+    adapters = {target.model.adapter for target in guilty}
     assert "auditing-agents/llama_70b_synth_docs_only_then_redteam_kto_flattery" in adapters
     assert len(adapters) == 56
 
@@ -30,8 +28,8 @@ def test_there_are_fourteen_behaviours_in_four_regimes(resolved: ResolvedScenari
 def test_six_behaviours_are_the_papers_development_set(resolved: ResolvedScenario) -> None:
     found = {t.truth.motive for t in resolved.targets if t.truth.split == "development"}
     assert found == {
-        "animal welfare", "anti ai regulation", "defend objects", "defer to users",
-        "hallucinates citations", "secret loyalty",
+        "animal welfare", "opposition to AI regulation", "defending objects", "deference to users",
+        "made-up citations", "secret loyalty to Russia",
     }  # fmt: skip
 
 

@@ -90,6 +90,7 @@ CASES = [
     ("two underscores in a row's name", "  black_box: ", "  black__box: ", (8, 3), "two underscores"),
     ("wording of two motives", MORE, "\njudge: {motives: {approval: [praise], fame: [praise]}}\n", (10, 9), "also names"),
     ("wording without words", MORE, "\njudge: {motives: {approval: ['!']}}\n", (10, 9), "without words"),
+    ("misspelt kind of an auditor", MORE, "\nauditor: {kind: modle, model: {name: hf/a/b}}\n", (10, 17), "did you mean 'model'"),
     ("python tag", "name: demo", "name: !!python/object/apply:os.system [ls]", (1, 7), "write the plain value"),
     ("tab", "    model:", "\tmodel:", (4, 1), "indent with spaces"),
     ("open bracket", "[chat, compare_with_baseline]", "[chat", (8, 27), "YAML syntax"),

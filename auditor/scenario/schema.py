@@ -6,32 +6,23 @@ A scenario is a file, never code. Every field's docstring is its help text in `a
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from auditor.records import Group
+from auditor.scenario.base import DEVICE_PATTERN as DEVICE_PATTERN
+from auditor.scenario.base import MAX_SEED as MAX_SEED
+from auditor.scenario.base import SERVER_PATTERN as SERVER_PATTERN
+from auditor.scenario.base import Block as Block
+from auditor.scenario.base import Dtype as Dtype
+from auditor.scenario.base import Id as Id
+from auditor.scenario.base import Name as Name
+from auditor.scenario.base import ServerUrl as ServerUrl
+from auditor.scenario.reader_specs import PairSpec as PairSpec
+from auditor.scenario.reader_specs import ReaderSpec as ReaderSpec
+from auditor.scenario.reader_specs import SAESpec as SAESpec
+from auditor.scenario.reader_specs import VerbalizerServers as VerbalizerServers
 
-MAX_SEED = 2**63 - 1
-DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$"
-SERVER_PATTERN = r"^https?://[^\s/@?#]+(/[^\s@?#]*)?$"
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 NullReadout = Literal["placebo", "random_vectors", "shuffled", "text_only"]
-
-Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
-"""Names a target or a run; file names and URLs are made of it."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=80)]
-"""Names a tool set, a reader or a budget; `+` reads as "with", as in black_box+corpus."""
-
-
-ServerUrl = Annotated[str, Field(pattern=SERVER_PATTERN)]
-"""Address of a server, without user, password or query."""
-
-
-class Block(BaseModel):
-    """Base of every block: frozen, strict about unknown keys."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
 
 
 class Model(Block):
@@ -215,63 +206,6 @@ class ProbeSpec(Block):
 
     path: str
     """Folder of the probe, relative to this file."""
-
-
-class VerbalizerServers(Block):
-    """Servers that all run one verbalizer's checkpoint and share its work."""
-
-    kind: Literal["sglang", "vllm"]
-    """sglang (started with --disable-radix-cache) or vllm (with --enable-prompt-embeds)."""
-    urls: tuple[ServerUrl, ...] = Field(min_length=1)
-    """Addresses such as http://HOST:30000. They take turns; one that fails is left out until it
-    answers again."""
-    model: str | None = None
-    """Name under which vLLM lists the checkpoint; left out: `av` as it stands."""
-    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Environment variable that holds the servers' API key, if they want one."""
-    concurrency: int = Field(default=32, gt=0)
-    """Most requests at a time to each server."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds to wait for one reply."""
-
-
-class SAESpec(Block):
-    """A sparse autoencoder, for the tools that look at features."""
-
-    path: str
-    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors), relative to this file;
-    features.json beside them may name the features."""
-
-
-class PairSpec(Block):
-    """A verbalizer and the reconstructor that belongs to it."""
-
-    av: str
-    """Folder (relative to the file that names it) or hub id of the verbalizer."""
-    ar: str
-    """Folder or hub id of the reconstructor."""
-    servers: VerbalizerServers | None = None
-    """What runs the verbalizer; left out: this process. The reconstructor always runs here."""
-
-
-class ReaderSpec(Block):
-    """What puts activations into words: a pair, or a pair for each of several layers."""
-
-    av: str | None = None
-    """Folder (relative to the file that names it) or hub id of the verbalizer."""
-    ar: str | None = None
-    """Folder or hub id of the reconstructor."""
-    pairs: dict[Annotated[int, Field(ge=0)], PairSpec] = Field(default_factory=dict)
-    """Pairs by the layer that each was made for (decoder block, counted from 0), instead of `av`
-    and `ar`."""
-    dtype: Dtype = "auto"
-    """Weights' dtype in memory; auto is float32 on a CPU and bfloat16 elsewhere."""
-    device: str = Field(default="auto", pattern=DEVICE_PATTERN)
-    """auto, cpu, cuda, cuda:1, mps."""
-    max_tokens: int = Field(default=200, gt=0)
-    """Longest explanation, in tokens."""
-    servers: VerbalizerServers | None = None
-    """What runs the verbalizer of `av`; left out: this process. With `pairs`, each has its own."""
 
 
 class ToolSet(Block):

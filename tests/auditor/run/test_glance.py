@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from auditor.errors import RunError
 from auditor.records import ThoughtEvent, ToolResultEvent, TrialEvent, TrialKey
+from auditor.run import glance
 from auditor.run.glance import sealed_summary, sealed_trials
 from auditor.run.store import load_summaries, read_events, summarise, trial_path
 
@@ -103,6 +104,13 @@ def test_what_is_known_is_not_read_again(tmp_path: Path, make_events: Events) ->
     found = sealed_trials(run_dir)
     path.write_text("spoilt in the meantime")
     assert load_summaries(run_dir, known=found) == list(found.values())
+
+
+def test_every_event_is_either_of_a_step_or_of_the_ending() -> None:
+    events = get_args(get_args(TrialEvent)[0])
+    types = {event.model_fields["type"].default.encode() for event in events}
+    steps = {b"thought", b"tool_call", b"tool_result", b"ledger"}
+    assert types == {b"started"} | steps | glance._LAST
 
 
 @given(st.data())

@@ -77,6 +77,7 @@ class Purse:
         max_tokens: int,
         share: float,
         usual: float | None = None,
+        least: int = 0,
     ) -> int:
         """How many prompts a stage may send.
 
@@ -89,14 +90,12 @@ class Purse:
             max_tokens: Longest reply.
             share: Share of the target tokens left that the stage may use up.
             usual: Tokens of a usual reply, if known; else they count as the longest.
+            least: So many whatever the share, where what is left allows them.
         """
         length = max_tokens if usual is None else min(usual, max_tokens)
-        affordable = min(
-            self.tokens * share / (samples * length),
-            self.tokens / (samples * max_tokens),
-            MAX_ROWS / samples,
-        )
-        return max(0, math.floor(min(affordable, wanted)))
+        most = min(self.tokens / (samples * max_tokens), MAX_ROWS / samples, wanted)
+        n = min(max(least, self.tokens * share / (samples * length)), most)
+        return max(0, math.floor(n))
 
     def readings(self, wanted: int, share: float, *, sides: int = 2) -> int:
         """How many readings of each side a stage may plan, if they are as long as most are.

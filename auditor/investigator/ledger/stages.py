@@ -45,7 +45,8 @@ def cover(case: Case) -> Step | None:
         f"I ask target and baseline the same {{n}} questions"
         f"{', as different from each other as I can' if asked else ''}, and compare their words."
     )
-    return _compare(case, thought, prompts, samples=2, share=0.25)
+    # Without any reply there is nothing to go by, so a small budget is overdrawn here.
+    return _compare(case, thought, prompts, samples=2, share=0.25, least=MIN_PROMPTS)
 
 
 def follow(case: Case) -> Step | None:
@@ -146,7 +147,13 @@ STAGES: tuple[tuple[str, Stage], ...] = (
 
 
 def _compare(
-    case: Case, thought: str, prompts: Sequence[str], *, samples: int, share: float
+    case: Case,
+    thought: str,
+    prompts: Sequence[str],
+    *,
+    samples: int,
+    share: float,
+    least: int = 0,
 ) -> Step | None:
     """Plan a comparison of as many prompts as the budget allows; `{n}` in the thought is filled."""
     length = case.purse.reply_tokens()
@@ -156,6 +163,7 @@ def _compare(
         max_tokens=length,
         share=share,
         usual=case.usual_tokens("reply"),
+        least=least,
     )
     if "compare_with_baseline" not in case.tools or n < min(MIN_PROMPTS, len(prompts)) or not n:
         return None

@@ -97,3 +97,9 @@ def test_knowing_how_short_replies_are_allows_more_of_them() -> None:
 def test_replies_are_never_planned_so_short_that_most_are_cut() -> None:
     assert purse(model_tokens=2_000).reply_tokens() == 40
     assert purse(target_tokens=40_000, model_tokens=None).reply_tokens() == 100
+
+
+def test_a_stage_that_must_ask_something_may_overdraw_its_share_but_not_the_budget() -> None:
+    assert purse(model_tokens=900).prompts(40, samples=2, max_tokens=40, share=0.25) == 2
+    assert purse(model_tokens=900).prompts(40, samples=2, max_tokens=40, share=0.25, least=4) == 4
+    assert purse(model_tokens=200).prompts(40, samples=2, max_tokens=40, share=0.25, least=4) == 2

@@ -125,9 +125,7 @@ def run_audit(
     saved = _saved(graph, config) if checkpointer is not None else None
     if saved is not None:
         store.restore(results or {}, calls=saved["usage"]["tool_calls"])
-        tally.count = saved["events"]
-    # Begun only here: loading LangGraph takes a second that is not the auditor's.
-    stopwatch.begin_at(saved["usage"]["seconds"] if saved is not None else 0.0)
+    _begin_at(saved, tally, stopwatch)
     return _outcome(_invoke(graph, saved, config))
 
 
@@ -155,6 +153,12 @@ class _Tally:
     def __call__(self, event: TrialEvent) -> None:
         self._emit(event)
         self.count += 1
+
+
+def _begin_at(saved: AuditState | None, tally: _Tally, stopwatch: _Stopwatch) -> None:
+    """Start the counters; not before, for loading LangGraph takes a second."""
+    tally.count = 0 if saved is None else saved["events"]
+    stopwatch.begin_at(0.0 if saved is None else saved["usage"]["seconds"])
 
 
 class _Steps:

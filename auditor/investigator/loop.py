@@ -98,8 +98,7 @@ def run_audit(
         RunError: When an interrupted audit lacks the results of its earlier calls.
         Exception: Whatever a policy, tool or target raises beside `ToolError`.
     """
-    stopwatch, store = _Stopwatch(clock), ResultStore()
-    tally = _Tally(emit)
+    stopwatch, tally, store = _Stopwatch(clock), _Tally(emit), ResultStore()
     audit = Audit(
         policy=policy,
         tools=tools,

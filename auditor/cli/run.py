@@ -168,7 +168,7 @@ def carry_out(
         raise typer.Exit(INTERRUPTED) from None
     except RunLimitError as stop:
         n_trials = len(stop.plan.trials)
-        again = f"raise it, then continue with: {_again(context, stop.plan.run)}"
+        again = f"raise it, then continue with: {_raised(context, stop.plan.run, watch)}"
         typer.echo(
             f"stopped after {stop.finished} of {n_trials} trials: {stop.why}; {again}", err=True
         )
@@ -195,7 +195,7 @@ class Watch:
         as_json: bool,
         live: bool,
     ) -> None:
-        self._resolved = resolved
+        self._resolved, self.source = resolved, resolved.source
         self.quiet, self.as_json = quiet, as_json
         self._verbose, self._live = verbose, live
         self._stack = ExitStack()
@@ -325,6 +325,13 @@ def _troubles(summaries: Sequence["TrialSummary"], run: str) -> list[str]:
         left = len(lines) - _MOST_TROUBLES
         lines[_MOST_TROUBLES:] = [f"and {left} more errored trials; see: auditor show {run}"]
     return lines
+
+
+def _raised(context: typer.Context, run: str, watch: "Watch") -> str:
+    """Return the command that reads the scenario, with its limits, again."""
+    if "run" not in context.params:
+        return _again(context, run)
+    return shlex.join(["auditor", "run", _shown_path(watch.source), "--run", run])
 
 
 def _again(context: typer.Context, run: str) -> str:

@@ -157,6 +157,12 @@ class _Tally:
         self.count += 1
 
 
+def _begin_at(saved: AuditState | None, tally: _Tally, stopwatch: _Stopwatch) -> None:
+    """Start the counters; not before, for loading LangGraph takes a second."""
+    tally.count = 0 if saved is None else saved["events"]
+    stopwatch.begin_at(0.0 if saved is None else saved["usage"]["seconds"])
+
+
 class _Steps:
     """The steps as the graph runs them: stopped between two, each with its events counted."""
 

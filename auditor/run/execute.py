@@ -191,6 +191,7 @@ def carry_out(
     hooks.on_plan(what)
     saved = what.run_dir / CHECKPOINTS_FOLDER
     recorder = recorder_for(options, what.run_dir, saved, hooks)
+    hooks = replace(hooks, before_trial=_within_limits(recorder, hooks.before_trial))
     stop = hooks.stop
     try:
         with interrupts(stop, hooks.on_interrupt):
@@ -225,6 +226,19 @@ def carry_out(
         raise RunLimitError(what, finished=finished, why=stop.why)
     summaries = tuple(load_summaries(what.run_dir, known=sealed))
     return RunResult(run=what.run, run_dir=what.run_dir, summaries=summaries)
+
+
+def _within_limits(
+    recorder: Recorder, before_trial: Callable[[PlannedTrial], None]
+) -> Callable[[PlannedTrial], None]:
+    """Begin no trial once a limit of the run has ended one: the next would end before it began."""
+
+    def check(trial: PlannedTrial) -> None:
+        if recorder.limit is not None:
+            raise RunStoppedError(f"the run's limit of {recorder.limit} is reached")
+        before_trial(trial)
+
+    return check
 
 
 def _default_workers(

@@ -124,6 +124,6 @@ class RunLimitError(RunStoppedError):
     def __init__(self, what: RunPlan, *, finished: int, why: str) -> None:
         self.plan, self.finished, self.why = what, finished, why
         super().__init__(
-            f"stopped: {why}; {finished} of {len(what.trials)} trials are finished, and "
-            f"`auditor resume {what.run}` goes on"
+            f"stopped: {why}; {finished} of {len(what.trials)} trials are finished; raise the "
+            f"limit and start the same command with --run {what.run} to go on"
         )

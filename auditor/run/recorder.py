@@ -11,6 +11,8 @@ from auditor.records import SealedEvent, TrialEvent, TrialKey, TrialSummary
 from auditor.run import checkpoints, index
 from auditor.run.store import TrialWriter, read_events, summarise, trial_path
 
+RUN_LIMIT = "run_"
+"""Begins the name of a limit in `ended_by` that is the run's, and not the trial's own."""
 OnEvent = Callable[[TrialKey, TrialEvent], None]
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Recorder:
         self._run_dir, self._saved, self._on_event = run_dir, saved, on_event
         self._open: dict[TrialKey, tuple[TrialWriter, list[TrialEvent]]] = {}
         self.n_sealed = 0
+        self.limit: str | None = None
+        """Name of the run's limit that ended a trial, once one has."""
         self._counting = threading.Lock()
 
     def journal(self, key: TrialKey) -> "TrialJournal":
@@ -65,7 +69,10 @@ class Recorder:
             with self._counting:
                 self.n_sealed += 1
             checkpoints.remove(checkpoints.checkpoint_path(self._saved, key))
-            self._index(summarise(events))
+            summary = summarise(events)
+            if summary.ended_by is not None and summary.ended_by.startswith(RUN_LIMIT):
+                self.limit = summary.ended_by.removeprefix(RUN_LIMIT)
+            self._index(summary)
         self._tell(key, event)
 
     def sync(self, key: TrialKey) -> None:

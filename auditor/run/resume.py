@@ -12,6 +12,7 @@ from auditor.run.glance import sealed_trials
 from auditor.run.lock import locked
 from auditor.run.options import Hooks, RunOptions, RunPlan, RunResult
 from auditor.run.plan import PlannedTrial, plan, planned_trial
+from auditor.run.providers import check_providers
 from auditor.run.record import RunRecord, asked_trials
 from auditor.run.recorder import index_may_lag
 from auditor.run.store import LOCK_FILE, load_run
@@ -68,11 +69,14 @@ def resume_run(
             threads=record.options.get("threads", 1),
             budget=record.options.get("budget"),
             checkpoints=record.options.get("checkpoints", True),
+            cache=record.options.get("cache", "off"),
         )
         check_executor(options)
         sealed = sealed_trials(run_dir)
         what = plan_trials(record.resolved, options, run_dir, all_trials(record), sealed=sealed)
         _check_models(record.resolved, what)
+        if what.todo:
+            check_providers(record.resolved)
         with index_may_lag():
             index.upsert_run(run_dir.parent, record, filter(None, sealed.values()))
         return carry_out(record.resolved, options, what, hooks or Hooks(), sealed=sealed)

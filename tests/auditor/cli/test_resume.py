@@ -64,7 +64,7 @@ def test_a_limit_of_the_run_exits_with_3_and_says_how_to_go_on(
     assert ended.code == 3
     assert ended.err.strip() == (
         "stopped after 0 of 0 trials: 5 dollars are spent; raise it, then continue with: "
-        "auditor resume tiny-1 --workers 3"
+        "auditor run /nowhere/tiny.yaml --run tiny-1"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import RunError, RunStoppedError, UsageError
+from auditor.errors import BudgetReachedError, RunError, RunStoppedError, UsageError
 from auditor.investigator.protocol import Move, ResultLookup, ToolCall, View
 from auditor.provider.scripted import ScriptedPolicy
 from auditor.records import Submission, TrialEvent, TrialKey
@@ -306,13 +306,26 @@ def test_a_limit_of_the_run_leaves_the_trial_to_be_gone_on_with(
             raise RunStoppedError("the run's 5 dollars are spent")
         return scripted()(None, None).act(view, lookup)
 
-    with pytest.raises(RunLimitError, match="5 dollars are spent; 0 of 1 .* resume r") as caught:
+    with pytest.raises(RunLimitError, match="5 dollars are spent; 0 of 1 .* --run r to") as caught:
         execute(one, options, hooks=replace(hooks, policy=lambda *_: ScriptedPolicy(poor)))
     assert (caught.value.finished, caught.value.why) == (0, "the run's 5 dollars are spent")
     (record,) = (options.runs_dir / "r" / "trials").iterdir()
     assert read_events(record)[-1].type == "tool_result"
     again = resume_run(options.runs_dir / "r", hooks=replace(hooks, stop=Stop()))
     assert records(again.run_dir) == whole
+
+
+def test_a_trial_that_a_limit_of_the_run_ended_is_the_last(
+    make_resolved: Make, options: RunOptions, hooks: Hooks
+) -> None:
+    def poor(view: View, lookup: ResultLookup) -> Move:
+        raise BudgetReachedError("run_dollars", "nothing is left")
+
+    resolved = make_resolved(tool_sets={"row": {"tools": ["chat"]}})
+    with pytest.raises(RunLimitError, match="the run's limit of dollars is reached; 1 of 3"):
+        execute(resolved, options, hooks=replace(hooks, policy=lambda *_: ScriptedPolicy(poor)))
+    (record,) = (options.runs_dir / "r" / "trials").iterdir()
+    assert is_sealed(record)
 
 
 def test_no_trial_begins_once_a_limit_is_reached(

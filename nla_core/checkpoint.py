@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nla_core import arch
+from nla_core.compatibility import TOKENIZER_CONFIG, make_portable
 from nla_core.sidecar import SidecarError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NOT_NEEDED = ["*megatron-compat*", "*.bin", "*.pth", "*.gguf"]
 _GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
-_TOKENIZER_CONFIG = "tokenizer_config.json"
 VALUE_HEAD_FILE = "value_head.safetensors"
 _VALUE_HEAD_KEY = "weight"
 
@@ -68,10 +68,18 @@ def load_tokenizer(folder: Path) -> Any:
         raise SidecarError(f"{folder}: cannot load its tokenizer: {_one_line(error)}") from None
 
 
+def save_causal_lm(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a complete causal language model with its tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    make_portable(folder)
+
+
 def save_right_padding_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write a tokenizer that pads on the right when it is loaded again."""
     tokenizer.save_pretrained(folder)
-    path = folder / _TOKENIZER_CONFIG
+    make_portable(folder)
+    path = folder / TOKENIZER_CONFIG
     # The setting is only written when the tokenizer was built with it.
     settings = json.loads(path.read_text(encoding="utf-8")) | {"padding_side": "right"}
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -80,7 +88,7 @@ def save_right_padding_tokenizer(tokenizer: Any, folder: Path) -> None:
 def _declared_tokenizer(folder: Path) -> str | None:
     """Return the class that tokenizer_config.json names."""
     try:
-        found = json.loads((folder / _TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+        found = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found.get("tokenizer_class") if isinstance(found, dict) else None
@@ -202,6 +210,7 @@ def save_decoder(decoder: nn.Module, folder: Path) -> None:
     config.architectures = [name] if name else None
     config.dtype = next(model.parameters()).dtype
     config.save_pretrained(folder)
+    make_portable(folder)
 
 
 def load_value_head(folder: Path, d_model: int) -> Tensor:

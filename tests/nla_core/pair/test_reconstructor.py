@@ -211,15 +211,35 @@ def test_a_sidecar_that_does_not_fit_is_refused_with_what_differs(
         Reconstructor.load(edited(llama.ar, change))
 
 
-def test_a_gemma_tokenizer_that_leaves_out_the_beginning_is_refused(
-    build_pair: Callable[[str], Any], edited: Callable[..., Path]
-) -> None:
-    folder = edited(build_pair("gemma3").ar)
+def _without_post_processor(folder: Path) -> Path:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["post_processor"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(SidecarError, match="beginning-of-sequence"):
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "who"),
+    [("gemma3", "every text that a Gemma model knows"), ("llama", "its chat template")],
+)
+def test_a_tokenizer_that_leaves_out_the_beginning_is_refused(
+    family: str, who: str, build_pair: Callable[[str], Any], edited: Callable[..., Path]
+) -> None:
+    folder = _without_post_processor(edited(build_pair(family).ar))
+    with pytest.raises(SidecarError, match=rf"{who} begins with the beginning-of-sequence id \d"):
         Reconstructor.load(folder)
+
+
+def test_a_tokenizer_that_knows_no_beginning_needs_none(
+    build_pair: Callable[[str], Any], edited: Callable[..., Path]
+) -> None:
+    folder = _without_post_processor(edited(build_pair("qwen2").ar))
+    assert torch.isfinite(Reconstructor.load(folder).reconstruct(["a cat"])).all()
+    # Qwen's template begins with another token than the one that may be named so.
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    named = settings | {"bos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    assert Reconstructor.load(folder).tokenizer.bos_token_id is not None
 
 
 def test_a_multimodal_wrapper_gives_its_text_decoder(

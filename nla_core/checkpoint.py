@@ -109,7 +109,7 @@ def load_config(folder: Path) -> Any:
 
 
 def load_causal_lm(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> Any:
-    """Load a complete causal language model.
+    """Load a complete causal language model; of a multimodal wrapper its language model alone.
 
     Raises:
         SidecarError: When weights are missing.
@@ -119,7 +119,28 @@ def load_causal_lm(folder: Path, *, dtype: torch.dtype, device: str | torch.devi
     model = _from_pretrained(
         transformers.AutoModelForCausalLM, folder, config=None, dtype=dtype, may_lack=()
     )
-    return model.to(device).eval()
+    return _text_only(model).to(device).eval()
+
+
+def _text_only(model: Any) -> Any:
+    """Return the causal model of a wrapper's text part, around the same weights.
+
+    Released verbalizers of multimodal bases are text-only, and a server that runs the wrapper
+    ignores the embeddings that it is sent.
+    """
+    import transformers
+
+    config = model.config.get_text_config()
+    if config is model.config:
+        return model
+    # Built empty: every weight is the wrapper's own.
+    with torch.device("meta"):
+        text = transformers.AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    setattr(text, text.base_model_prefix, arch.text_decoder(model.base_model))
+    text.set_output_embeddings(model.get_output_embeddings())
+    text.tie_weights()
+    text.generation_config = model.generation_config
+    return text
 
 
 def load_decoder(

@@ -57,7 +57,7 @@ def check_reconstructor(sidecar: Sidecar, decoder: nn.Module, tokenizer: Any) ->
     if first != bos and (who := _who_wants_bos(decoder, tokenizer)) is not None:
         raise SidecarError(
             f"the reconstructor's prompt begins with id {first}, but {who} begins with the "
-            f"beginning-of-sequence id {bos}; give the tokenizer a post-processor that puts it there"
+            f"beginning-of-sequence id {bos}; let the tokenizer put it there"
         )
 
 

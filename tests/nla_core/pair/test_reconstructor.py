@@ -243,30 +243,16 @@ def test_a_tokenizer_that_knows_no_beginning_needs_none(
 
 
 def test_a_multimodal_wrapper_gives_its_text_decoder(
-    build_pair: Callable[[str], Any], tmp_path: Path
+    build_pair: Callable[[str], Any], multimodal: Path, tmp_path: Path
 ) -> None:
-    import transformers as hf
-
     pair = build_pair("gemma3")
-    text = hf.AutoConfig.from_pretrained(pair.base)
-    vision = hf.SiglipVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        image_size=28, patch_size=14,
-    )  # fmt: skip
-    config = hf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=1)
-    wrapper = hf.Gemma3ForConditionalGeneration(config).eval()
-    plain = hf.AutoModelForCausalLM.from_pretrained(pair.base, dtype=torch.float32)
-    wrapper.model.language_model.load_state_dict(plain.model.state_dict())
-    wrapper.save_pretrained(tmp_path / "wrapper")
-    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        (tmp_path / "wrapper" / file).write_bytes((pair.base / file).read_bytes())
     released = yaml.safe_load((pair.ar / "nla_meta.yaml").read_text())
     arguments = {
         "av_template": released["prompt_templates"]["av"],
         "ar_template": released["prompt_templates"]["ar"],
         "marker": released["tokens"]["injection_char"],
     }
-    cut = new_reconstructor(tmp_path / "wrapper", LAYER, **arguments)
+    cut = new_reconstructor(multimodal, LAYER, **arguments)
     same = new_reconstructor(pair.base, LAYER, **arguments)
     assert torch.equal(cut.reconstruct(TEXTS), same.reconstruct(TEXTS))
     cut.save(tmp_path / "ar")

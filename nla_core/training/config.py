@@ -142,6 +142,11 @@ class Recipe(_Frozen):
         return self.model_dump(mode="json")
 
 
+def public_name(model: str) -> str:
+    """Return a model's name without a machine's paths: a hub id whole, of a folder its name."""
+    return Path(model).name if Path(model).exists() or Path(model).is_absolute() else model
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe; with `extends: other.yaml` it says only what differs from another one.
 

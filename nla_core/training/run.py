@@ -21,8 +21,9 @@ from nla_core.training.dataset import Dataset
 from nla_core.training.harvest import harvest
 from nla_core.training.label import label
 from nla_core.training.plugs import Describer, Split, find_plug, is_file, load_corpus, plug
-from nla_core.training.processes import is_main, join, on_main, wait_for_all
+from nla_core.training.processes import even_share, is_main, join, on_main, wait_for_all
 from nla_core.training.progress import write_whole
+from nla_core.training.trained import check_launch
 from nla_core.training.warmstart import (
     shards,
     start_at_mean,
@@ -102,6 +103,8 @@ class Training:
         """
         self._check_plugs(stages)
         join(self.device)
+        check_launch()
+        self._check_batches(stages)
         actions: dict[str, Callable[[], None]] = {
             "harvest": lambda: on_main(self._harvest),
             "label": lambda: on_main(self._label),
@@ -124,6 +127,19 @@ class Training:
         for stage, spec in needs.items():
             if stage in stages and spec is not None:
                 find_plug(spec)
+
+    def _check_batches(self, stages: tuple[str, ...]) -> None:
+        """Refuse batches that cannot be dealt evenly to the processes."""
+        recipe = self.recipe
+        schedules = {
+            "warm-av": recipe.warm_start.av,
+            "warm-ar": recipe.warm_start.ar,
+            "control": recipe.warm_start.av,
+            "reinforce": recipe.reinforce.schedule,
+        }
+        for stage, schedule in schedules.items():
+            if stage in stages:
+                even_share(schedule.batch_size)
 
     def new_verbalizer(self) -> Verbalizer:
         """Return the untrained verbalizer."""

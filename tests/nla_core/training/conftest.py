@@ -40,6 +40,7 @@ def fields_of(base: Path) -> dict[str, Any]:
         "warm_start": {
             "av": {"steps": 6, "batch_size": 4, "lr": 0.003, "warmup": 1, "log_every": 1},
             "ar": {"steps": 6, "batch_size": 4, "lr": 0.003, "warmup": 1, "log_every": 1},
+            "control_steps": 0,
         },
         "reinforce": {
             "schedule": {"steps": 3, "batch_size": 2, "lr": 0.001, "warmup": 1, "log_every": 1},

@@ -117,6 +117,12 @@ def test_a_missing_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "nothing.yaml: cannot be read: No such file" in capsys.readouterr().err
 
 
+def test_the_control_is_trained_unless_a_recipe_says_otherwise(fields: dict[str, Any]) -> None:
+    assert Recipe.model_validate(fields).warm_start.control_steps == 0
+    del fields["warm_start"]["control_steps"]
+    assert Recipe.model_validate(fields).warm_start.control_steps >= 50
+
+
 def test_an_unknown_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["recipe.yaml", "--out", str(tmp_path), "--stage", "cook"])

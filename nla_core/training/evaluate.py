@@ -15,6 +15,7 @@ from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.label import places
 from nla_core.training.network import InjectedModel, collate
 from nla_core.training.plugs import Grader, Grades
+from nla_core.training.rewriting import REWRITES
 from nla_core.training.scoring import explanations, fve_of, fve_of_predictions
 from nla_core.verbalizer import Explanation, Verbalizer
 
@@ -144,8 +145,8 @@ def _round_trip_of_noise(
 def _rewritten(
     texts: list[str | None], score: Score, grader: Grader | None, seed: int
 ) -> dict[str, float | None]:
-    if grader is None:
-        return {}
+    """Score rewrites: a grader's own, which know the wording, or those by rule."""
+    rewrites = REWRITES if grader is None else grader.rewrites()
     return {
         name: score(
             [
@@ -153,7 +154,7 @@ def _rewritten(
                 for row, text in enumerate(texts)
             ]
         )
-        for name, rewrite in grader.rewrites().items()
+        for name, rewrite in rewrites.items()
     }
 
 

@@ -21,6 +21,7 @@ from nla_core.training.__main__ import main
 from nla_core.training.config import load_recipe
 from nla_core.training.dataset import Dataset
 from nla_core.training.progress import read_metrics
+from nla_core.training.rewriting import REWRITES
 from nla_core.training.run import Training
 
 ROOT = Path(__file__).parents[3]
@@ -123,6 +124,10 @@ def test_two_processes_compute_what_one_does(
     assert [row["step"] for row in curve(two / "reinforce", "evaluations")] == [0, 3]
     card = Card.read(two / "pair")
     assert card.rows == Card.read(one / "pair").rows
+    assert card.shuffled_label_gap is not None
+    # Nobody grades this pair; rules rewrite its explanations all the same.
+    assert card.paraphrase_fve.keys() == REWRITES.keys()
+    assert all(value is not None for value in card.paraphrase_fve.values())
     load_pair(two / "pair" / "av", two / "pair" / "ar")
     for path in sorted((one / "activations").glob("*.parquet")):
         assert (two / "activations" / path.name).read_bytes() == path.read_bytes()

@@ -142,6 +142,7 @@ def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
         }
         | {"held_out": len(held_out), "evaluated": min(recipe.evaluate.rows, len(held_out))},
         "rawvar": training.baseline.rawvar,
+        "rawvar_by_step": curve[-1].get("rawvar") if curve else None,
         "seconds": {
             stage: json.loads(path.read_text())["seconds"]
             for stage in ("warm-av", "warm-ar", "reinforce")
@@ -173,6 +174,8 @@ def worth_figures(found: Evaluation) -> dict[str, Any]:
         "shuffled_fve": found.shuffled_fve,
         "random_prediction_fve": found.random_prediction_fve,
         "random_vector_fve": found.random_vector_fve,
+        "rawvar_evaluated": found.rawvar,
+        "rawvar_random_vectors": found.random_vector_rawvar,
         "copied_context_fve": found.copied_context_fve,
         "paraphrase_fve": dict(found.rewritten),
         "failed_explanations": found.failed,

@@ -125,6 +125,13 @@ def test_two_processes_compute_what_one_does(
     card = Card.read(two / "pair")
     assert card.rows == Card.read(one / "pair").rows
     assert card.shuffled_label_gap is not None
+    # Each denominator is that of the rows which its figures are measured on.
+    held_out = Dataset.of(two / "activations", "heldout")
+    for found, rows in ((card.rawvar_evaluated, held_out.last(8)), (card.rawvar_by_step, held_out.rows(0, 4))):  # fmt: skip
+        units = torch.nn.functional.normalize(rows.vectors.double(), dim=1)
+        assert found == pytest.approx(1 - float(units.mean(0).norm()) ** 2, abs=1e-6)
+    # Unit vectors all about vary by one, less what so few of them have in common.
+    assert card.rawvar_random_vectors == pytest.approx(1 - 1 / 8, abs=0.1)
     # Nobody grades this pair; rules rewrite its explanations all the same.
     assert card.paraphrase_fve.keys() == REWRITES.keys()
     assert all(value is not None for value in card.paraphrase_fve.values())

@@ -73,9 +73,17 @@ def _who_wants_bos(decoder: nn.Module, tokenizer: Any) -> str | None:
         return None
     if getattr(tokenizer, "add_bos_token", False):
         return "by its own settings (add_bos_token) every text of this tokenizer"
-    if tokenizer.chat_template and chat_ids(tokenizer, "a")[:1] == [bos]:
-        return "its chat template"
-    return None
+    return "its chat template" if _first_of_chat(tokenizer) == bos else None
+
+
+def _first_of_chat(tokenizer: Any) -> int | None:
+    """Return the first id of a conversation; None when the tokenizer has no template that works."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        return chat_ids(tokenizer, "a")[0]
+    except Exception:  # Templates raise errors of their own, and a reconstructor renders no chat.
+        return None
 
 
 def check_marker(tokens: TokenIds, tokenizer: Any) -> None:

@@ -230,6 +230,14 @@ def test_a_tokenizer_that_leaves_out_the_beginning_is_refused(
         Reconstructor.load(folder)
 
 
+def test_a_template_that_cannot_be_rendered_demands_nothing(
+    llama: Any, edited: Callable[..., Path]
+) -> None:
+    folder = _without_post_processor(edited(llama.ar))
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('only with a system') }}")
+    assert Reconstructor.load(folder).layer == LAYER
+
+
 def test_a_tokenizer_that_knows_no_beginning_needs_none(
     build_pair: Callable[[str], Any], edited: Callable[..., Path]
 ) -> None:

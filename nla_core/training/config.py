@@ -102,6 +102,12 @@ class Reinforce(_Frozen):
     evaluate_every: int = Field(default=100, ge=1)
     evaluate_rows: int = Field(default=512, ge=2)
 
+    @model_validator(mode="after")
+    def _there_is_another(self) -> "Reinforce":
+        if self.contrastive and self.schedule.batch_size < 2:
+            raise ValueError("contrastive needs a batch_size of 2 or more: another activation")
+        return self
+
 
 class Evaluate(_Frozen):
     """What is measured on held-out activations."""

@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a missing field": (lambda f: f["warm_start"]["av"].pop("steps"), "warm_start.av.steps: "),
     "a wrong choice": (lambda f: f["reinforce"].update(reward="best"), "reinforce.reward: "),
     "a group of one": (lambda f: f["reinforce"].update(group_size=1), "reinforce.group_size: "),
+    "a contrast with itself": (lambda f: (f["reinforce"].update(contrastive=1), f["reinforce"]["schedule"].update(batch_size=1)), "reinforce: .*contrastive needs a batch_size"),
     "shares without rest": (lambda f: f["harvest"].update(av_share=0.7), "harvest: .*reinforcement"),
     "not a number": (lambda f: f.update(injection_scale=float("nan")), "injection_scale: "),
 }  # fmt: skip

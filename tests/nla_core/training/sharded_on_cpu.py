@@ -39,10 +39,7 @@ def save_and_stop(self: Progress, step: int) -> None:
 if __name__ == "__main__":
     Accelerator(cpu=True)
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
-    AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        auto_wrap_policy="transformer_based_wrap",
-        cpu_ram_efficient_loading=False,
-    )
+    # Of the options that it was launched with.
+    AcceleratorState._shared_state["fsdp_plugin"] = FullyShardedDataParallelPlugin()
     Trained.step, Progress.save = step_of_shards, save_and_stop  # type: ignore[method-assign]
     sys.exit(main())

@@ -60,6 +60,11 @@ def blocks(model: nn.Module) -> nn.ModuleList:
     raise ValueError(f"cannot find the decoder blocks of {type(base).__name__}; add it to arch.py")
 
 
+def block_classes(model: nn.Module) -> list[str]:
+    """Return the class names of a model's decoder blocks: where it is cut when it is sharded."""
+    return sorted({type(block).__name__ for block in blocks(model)})
+
+
 def d_model(model: nn.Module) -> int:
     """Return the width of the residual stream."""
     return int(text_config(model).hidden_size)

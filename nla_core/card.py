@@ -23,7 +23,8 @@ class Card(BaseModel):
 
     Figures without a suffix are of explanations drawn at temperature 1 after reinforcement,
     `_greedy` ones of greedy explanations, `_warm` ones of the warm start. FVE is 1 - mse / variance
-    on normalised activations. Trainers may add fields of their own.
+    on normalised activations; the `rawvar` fields say which variance. Trainers may add fields of
+    their own.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
@@ -64,6 +65,17 @@ class Card(BaseModel):
     """FVE when the text that was read stands in for its explanation."""
     label_fve: Figure = None
     """FVE of the reconstructor on the describer's labels."""
+
+    rawvar: Figure = None
+    """Variance of the normalised activations of the training data: the denominator of the baseline
+    file, and so of every reading. No FVE of this card is divided by it."""
+    rawvar_evaluated: Figure = None
+    """The same of the held-out activations that this card was measured on: the denominator of every
+    FVE here but the next two's."""
+    rawvar_random_vectors: Figure = None
+    """The same of the random vectors: the denominator of `random_vector_fve`."""
+    rawvar_by_step: Figure = None
+    """The same of the held-out activations of `fve_by_step`, which are fewer."""
 
     motive_precision: Figure = None
     """Share of named motives that are true."""

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from nla_core import arch
+from nla_core.compatibility import TOKENIZER_CONFIG, make_portable
 from nla_core.sidecar import SidecarError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _NOT_NEEDED = ["*megatron-compat*", "*.bin", "*.pth", "*.gguf"]
 _GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
-_TOKENIZER_CONFIG = "tokenizer_config.json"
 VALUE_HEAD_FILE = "value_head.safetensors"
 _VALUE_HEAD_KEY = "weight"
 
@@ -68,10 +68,18 @@ def load_tokenizer(folder: Path) -> Any:
         raise SidecarError(f"{folder}: cannot load its tokenizer: {_one_line(error)}") from None
 
 
+def save_causal_lm(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a complete causal language model with its tokenizer."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    make_portable(folder)
+
+
 def save_right_padding_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write a tokenizer that pads on the right when it is loaded again."""
     tokenizer.save_pretrained(folder)
-    path = folder / _TOKENIZER_CONFIG
+    make_portable(folder)
+    path = folder / TOKENIZER_CONFIG
     # The setting is only written when the tokenizer was built with it.
     settings = json.loads(path.read_text(encoding="utf-8")) | {"padding_side": "right"}
     path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -80,7 +88,7 @@ def save_right_padding_tokenizer(tokenizer: Any, folder: Path) -> None:
 def _declared_tokenizer(folder: Path) -> str | None:
     """Return the class that tokenizer_config.json names."""
     try:
-        found = json.loads((folder / _TOKENIZER_CONFIG).read_text(encoding="utf-8"))
+        found = json.loads((folder / TOKENIZER_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found.get("tokenizer_class") if isinstance(found, dict) else None
@@ -101,7 +109,7 @@ def load_config(folder: Path) -> Any:
 
 
 def load_causal_lm(folder: Path, *, dtype: torch.dtype, device: str | torch.device) -> Any:
-    """Load a complete causal language model.
+    """Load a complete causal language model; of a multimodal wrapper its language model alone.
 
     Raises:
         SidecarError: When weights are missing.
@@ -111,7 +119,28 @@ def load_causal_lm(folder: Path, *, dtype: torch.dtype, device: str | torch.devi
     model = _from_pretrained(
         transformers.AutoModelForCausalLM, folder, config=None, dtype=dtype, may_lack=()
     )
-    return model.to(device).eval()
+    return _text_only(model).to(device).eval()
+
+
+def _text_only(model: Any) -> Any:
+    """Return the causal model of a wrapper's text part, around the same weights.
+
+    Released verbalizers of multimodal bases are text-only, and a server that runs the wrapper
+    ignores the embeddings that it is sent.
+    """
+    import transformers
+
+    config = model.config.get_text_config()
+    if config is model.config:
+        return model
+    # Built empty: every weight is the wrapper's own.
+    with torch.device("meta"):
+        text = transformers.AutoModelForCausalLM.from_config(config, dtype=model.dtype)
+    setattr(text, text.base_model_prefix, arch.text_decoder(model.base_model))
+    text.set_output_embeddings(model.get_output_embeddings())
+    text.tie_weights()
+    text.generation_config = model.generation_config
+    return text
 
 
 def load_decoder(
@@ -202,6 +231,7 @@ def save_decoder(decoder: nn.Module, folder: Path) -> None:
     config.architectures = [name] if name else None
     config.dtype = next(model.parameters()).dtype
     config.save_pretrained(folder)
+    make_portable(folder)
 
 
 def load_value_head(folder: Path, d_model: int) -> Tensor:

@@ -13,6 +13,7 @@ from nla_core.sidecar import TokenIds, read_text, read_token_ids, sidecar_path
 __all__ = [
     "DatasetSidecar",
     "Extraction",
+    "Stage",
     "parse_dataset_sidecar",
     "read_dataset_sidecar",
     "write_dataset_sidecar",

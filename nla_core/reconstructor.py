@@ -20,6 +20,8 @@ class ReconstructorNetwork(nn.Module):
         super().__init__()
         self.decoder = decoder
         self.value_head = value_head
+        # What `accelerate` asks a network about how to shard it.
+        self._no_split_modules = arch.block_classes(decoder)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Predict activations.

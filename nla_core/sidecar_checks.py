@@ -54,11 +54,36 @@ def check_reconstructor(sidecar: Sidecar, decoder: nn.Module, tokenizer: Any) ->
                 f"the sidecar's critic_suffix_ids are {list(suffix)}"
             )
     first, bos = ids[0], tokenizer.bos_token_id
-    if arch.text_config(decoder).model_type in _NEEDS_BOS and first != bos:
+    if first != bos and (who := _who_wants_bos(decoder, tokenizer)) is not None:
         raise SidecarError(
-            f"the reconstructor's prompt begins with id {first}; a Gemma tokenizer must put its "
-            f"beginning-of-sequence id {bos} there"
+            f"the reconstructor's prompt begins with id {first}, but {who} begins with the "
+            f"beginning-of-sequence id {bos}; let the tokenizer put it there"
         )
+
+
+def _who_wants_bos(decoder: nn.Module, tokenizer: Any) -> str | None:
+    """Return what says that the model was trained on texts that begin with BOS; None is nothing.
+
+    Without it the same words are read as another vector, and nothing fails.
+    """
+    if arch.text_config(decoder).model_type in _NEEDS_BOS:
+        return "every text that a Gemma model knows"
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return None
+    if getattr(tokenizer, "add_bos_token", False):
+        return "by its own settings (add_bos_token) every text of this tokenizer"
+    return "its chat template" if _first_of_chat(tokenizer) == bos else None
+
+
+def _first_of_chat(tokenizer: Any) -> int | None:
+    """Return the first id of a conversation; None when the tokenizer has no template that works."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        return chat_ids(tokenizer, "a")[0]
+    except Exception:  # Templates raise errors of their own, and a reconstructor renders no chat.
+        return None
 
 
 def check_marker(tokens: TokenIds, tokenizer: Any) -> None:

@@ -267,9 +267,7 @@ class Verbalizer:
         if arch.unwrap(self.model) is not self.model:
             raise ValueError("merge the adapter into the model before saving a verbalizer")
         target = Path(folder)
-        model: Any = self.model
-        model.save_pretrained(target)
-        self.tokenizer.save_pretrained(target)
+        checkpoint.save_causal_lm(self.model, self.tokenizer, target)
         if self.affine is not None:
             save_affine(self.affine, target)
         sidecar = self.sidecar.model_copy(update={"affine": self.affine is not None})

@@ -133,6 +133,8 @@ def _nulls(card: "Card") -> "Table":
         ("FVE, random vectors", card.random_vector_fve),
         ("FVE, copied text", card.copied_context_fve),
         ("FVE, describer's labels", card.label_fve),
+        ("variance: denominator of FVE", card.rawvar_evaluated),
+        ("variance: denominator of FVE, random vectors", card.rawvar_random_vectors),
         ("shuffled-label gap, nats", card.shuffled_label_gap),
         ("failed explanations", card.failed_explanations),
         ("mean tokens", card.mean_tokens),

@@ -11,6 +11,8 @@ from auditor.cli import nla_options as options
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
+    from nla_core.pair import NLAPair
+    from nla_core.training.config import Recipe
     from nla_core.training.dataset import Dataset
     from nla_core.training.evaluate import Evaluation
 
@@ -70,7 +72,7 @@ def evaluate(
             found = evaluate_pair(
                 pair.verbalizer,
                 pair.reconstructor,
-                _held_out(wanted, activations, Path(temporary), device),
+                _held_out(wanted, pair, activations, Path(temporary), device),
                 settings,
                 grader=grader,
                 seed=wanted.seed,
@@ -89,15 +91,26 @@ def _sandbox_recipe() -> Path:
     return path
 
 
-def _held_out(recipe: Any, folder: Path | None, temporary: Path, device: str) -> "Dataset":
+def _held_out(
+    recipe: "Recipe", pair: "NLAPair", folder: Path | None, temporary: Path, device: str
+) -> "Dataset":
+    from nla_core.training.agreement import check_dataset
     from nla_core.training.dataset import Dataset
     from nla_core.training.run import Training
 
-    if folder is not None:
-        return Dataset.of(folder, "heldout")
-    training = Training(recipe, temporary, device, say=lambda _: None)
-    training.harvest_held_out()
-    return Dataset.of(training.activations, "heldout")
+    if folder is None:
+        training = Training(recipe, temporary, device, say=lambda _: None)
+        training.harvest_held_out()
+        folder = training.activations
+    data = Dataset.of(folder, "heldout")
+    check_dataset(
+        data,
+        stage="base",
+        base_model=recipe.model,
+        layer=pair.layer,
+        model=pair.reconstructor.sidecar,
+    )
+    return data
 
 
 def _record(found: "Evaluation") -> dict[str, Any]:

@@ -32,7 +32,16 @@ PositionsOption = Annotated[
     typer.Option(
         "--positions",
         help="Tokens to read: every, last, header (where a reply begins), turn-ends, random:K, "
-        "worst:K or best:K (by fidelity), or numbers such as 0,5,-1.",
+        "divergent:K (where the model's next token differs most from a baseline's), worst:K or "
+        "best:K (by fidelity), or numbers such as 0,5,-1.",
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="Folder or hub id of the model to compare with, for divergent:K; by default --model "
+        "without its --adapter.",
     ),
 ]
 Samples = Annotated[int, typer.Option("--samples", help="Explanations of each token.")]
@@ -56,6 +65,7 @@ def explain(
     system: options.System = None,
     layer: options.Layer = None,
     positions: PositionsOption = "every",
+    baseline: Baseline = None,
     samples: Samples = 1,
     temperature: Temperature = None,
     greedy: Greedy = False,
@@ -81,18 +91,41 @@ def explain(
     sampling = _sampling(samples=samples, temperature=temperature, greedy=greedy)
     machine = inputs.machine(dtype, device)
     named = inputs.named_model(model, adapter, machine)
+    other = None
+    if wanted.policy == "divergent":
+        other = inputs.named_baseline(baseline, model, adapter, machine)
+    elif baseline is not None:
+        raise UsageError("--baseline belongs to --positions divergent:K; leave it out")
     pair = _open(av, ar, pairs, layer=layer, machine=machine)
     subject = inputs.load_subject(named)
     passage = subject.passage(given)
-    places = _read(subject, passage, pair, wanted, samples=samples, sampling=sampling, seed=seed)
-    _show(passage, places, as_json=as_json)
+    compared = None if other is None else inputs.load_subject(other)
+    chosen = _chosen(subject, passage, wanted, compared, seed)
+    places = _read(subject, passage, pair, chosen, samples=samples, sampling=sampling, seed=seed)
+    _show(passage, _extreme(places, wanted) if wanted.by_score else places, as_json=as_json)
+
+
+def _chosen(
+    subject: "Subject",
+    passage: "Passage",
+    wanted: Positions,
+    baseline: "Subject | None",
+    seed: int,
+) -> list[int]:
+    return choose(
+        wanted,
+        eligible=passage.eligible,
+        turns=passage.turns,
+        seed=seed,
+        divergences=None if baseline is None else lambda: subject.divergences(passage, baseline),
+    )
 
 
 def _read(
     subject: "Subject",
     passage: "Passage",
     pair: "NLAPair",
-    wanted: Positions,
+    chosen: Sequence[int],
     *,
     samples: int,
     sampling: "Sampling",
@@ -102,7 +135,6 @@ def _read(
     from auditor.report.reading import Place
     from nla_core.seeds import derive_seed
 
-    chosen = choose(wanted, eligible=passage.eligible, turns=passage.turns, seed=seed)
     layer = pair.layer if pair.off_layer is None else pair.off_layer
     activations = subject.activations(passage, layer=layer, positions=chosen)
     check_width(activations.shape[-1], pair.d_model)
@@ -121,7 +153,7 @@ def _read(
         position = chosen[reading.explanation.vector]
         token = passage.tokens[position]
         places.append(Place(position=position, token=token, reading=reading))
-    return _extreme(places, wanted) if wanted.by_score else places
+    return places
 
 
 def _sampling(*, samples: int, temperature: float | None, greedy: bool) -> "Sampling":

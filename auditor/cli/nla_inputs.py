@@ -141,6 +141,25 @@ class Subject:
             )
         return found
 
+    def divergences(self, passage: Passage, baseline: "Subject") -> "torch.Tensor":
+        """Return `[token]` KL(this model || baseline), in nats, of what follows each token.
+
+        Raises:
+            UsageError: When the two do not cut the text into the same tokens.
+        """
+        from nla_core.positions import kl_divergence
+
+        with refusals():
+            (ids,) = baseline.target.token_ids([passage.source])
+            if tuple(ids) != passage.ids:
+                raise UsageError(
+                    "model and baseline cut the text into different tokens; name a baseline of "
+                    "the same family"
+                )
+            (ours,) = self.target.token_logprobs([passage.source])
+            (theirs,) = baseline.target.token_logprobs([passage.source])
+            return kl_divergence(ours, theirs)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -187,13 +206,16 @@ def machine(dtype: Dtype, device: str) -> Machine:
     return Machine(device, dtype)
 
 
-def named_model(model: str | None, adapter: str | None, machine: Machine) -> "Model":
-    """Find the model that is read, without loading it.
+def named_model(
+    model: str | None, adapter: str | None, machine: Machine, *, option: str = "--model"
+) -> "Model":
+    """Find a model that is run, without loading it.
 
     Args:
         model: Folder or hub id; None is the sandbox's base.
         adapter: Folder or hub id of an adapter on it.
         machine: Where it will run.
+        option: What named it.
 
     Raises:
         UsageError: When a folder is missing, or neither a folder nor a hub id is named.
@@ -202,7 +224,7 @@ def named_model(model: str | None, adapter: str | None, machine: Machine) -> "Mo
     from auditor.scenario.schema import Model
 
     named = Model(
-        path=shipped("base", "--model") if model is None else model,
+        path=shipped("base", option) if model is None else model,
         adapter=adapter,
         dtype=machine.dtype_name,
         device=machine.device,
@@ -210,8 +232,24 @@ def named_model(model: str | None, adapter: str | None, machine: Machine) -> "Mo
     found, problems = locate(named, Path.cwd())
     if problems:
         field, what = problems[0]
-        raise UsageError(f"{'--model' if field == 'path' else '--adapter'} {what}")
+        raise UsageError(f"{option if field == 'path' else '--adapter'} {what}")
     return found
+
+
+def named_baseline(
+    baseline: str | None, model: str | None, adapter: str | None, machine: Machine
+) -> "Model | None":
+    """Find the model to compare with: the one named, or the model without its adapter.
+
+    Returns:
+        None when there is neither.
+
+    Raises:
+        UsageError: See `named_model`.
+    """
+    if baseline is not None:
+        return named_model(baseline, None, machine, option="--baseline")
+    return None if adapter is None else named_model(model, None, machine)
 
 
 def load_subject(model: "Model") -> Subject:

@@ -1,26 +1,38 @@
 """`--positions`: which tokens of a text to read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from nla_core.positions import Turn
 
-Policy = Literal["every", "last", "header", "turn-ends", "random", "worst", "best", "listed"]
+Policy = Literal[
+    "every", "last", "header", "turn-ends", "random", "divergent", "worst", "best", "listed"
+]
 
-FORMS = "every, last, header, turn-ends, random:K, worst:K, best:K, or numbers such as 0,5,-1"
+FORMS = (
+    "every, last, header, turn-ends, random:K, divergent:K, worst:K, best:K, or numbers such as "
+    "0,5,-1"
+)
 _PLAIN: dict[str, Policy] = {
     "every": "every",
     "last": "last",
     "header": "header",
     "turn-ends": "turn-ends",
 }
-_COUNTED: dict[str, Policy] = {"random": "random", "worst": "worst", "best": "best"}
-_COUNT = re.compile(r"(random|worst|best):([0-9]{1,9})", re.ASCII)
+_COUNTED: dict[str, Policy] = {
+    "random": "random",
+    "divergent": "divergent",
+    "worst": "worst",
+    "best": "best",
+}
+_COUNT = re.compile(r"(random|divergent|worst|best):([0-9]{1,9})", re.ASCII)
 _NUMBERS = re.compile(r"-?[0-9]{1,9}(\s*,\s*-?[0-9]{1,9})*", re.ASCII)
 
 
@@ -30,7 +42,7 @@ class Positions:
 
     policy: Policy
     k: int = 0
-    """How many, for random, worst and best."""
+    """How many, for random, divergent, worst and best."""
     listed: tuple[int, ...] = ()
     """Token numbers, negative ones from the end."""
 
@@ -63,6 +75,7 @@ def choose(
     eligible: Sequence[bool],
     turns: "Sequence[Turn] | None",
     seed: int,
+    divergences: "Callable[[], Tensor] | None" = None,
 ) -> list[int]:
     """Return the token numbers to read, ascending; for worst and best all that they choose from.
 
@@ -71,6 +84,8 @@ def choose(
         eligible: Which tokens a policy may choose, one flag each; listed ones may be any.
         turns: Turns of the conversation; None when the text is no conversation.
         seed: Of the random policy.
+        divergences: Gives `[token]` how far the next tokens that the model expects are from a
+            baseline's, for the divergent policy; None when there is no baseline.
 
     Raises:
         UsageError: When there is no such token, or nothing to choose from.
@@ -91,6 +106,13 @@ def choose(
     elif wanted.policy == "random":
         drawn = derive_seed(seed, "positions")
         found = positions.random_k(n, wanted.k, seed=drawn, eligible=eligible)
+    elif wanted.policy == "divergent":
+        if divergences is None:
+            raise UsageError(
+                "positions divergent need a model to compare with; name it with --baseline, or the "
+                "--adapter that makes the difference"
+            )
+        found = positions.highest_divergence(divergences(), wanted.k, eligible=eligible)
     else:
         found = positions.every_token(n, eligible=eligible)
     if not found:

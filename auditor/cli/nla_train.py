@@ -34,7 +34,8 @@ def train(
     """Train a verbalizer and a reconstructor: harvest, label, warm start, reinforcement, card.
 
     Run it again to go on after a kill: what is on disk is not made again. On several processes,
-    run `accelerate launch -m nla_core.training` with the same arguments.
+    run `accelerate launch --multi_gpu --num_processes N -m nla_core.training` with the same
+    arguments.
     """
     from auditor.cli.nla_inputs import quiet, refusals
     from auditor.cli.output import messages, print_json_line

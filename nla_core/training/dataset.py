@@ -113,6 +113,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Return rows `start` to `stop` of these."""
+        columns = {name: values[start:stop] for name, values in self.columns.items()}
+        return Rows(self.vectors[start:stop], columns)
+
 
 class Dataset:
     """Files of one kind, read a few row groups at a time."""

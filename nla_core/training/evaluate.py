@@ -15,6 +15,7 @@ from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.label import places
 from nla_core.training.network import InjectedModel, collate
 from nla_core.training.plugs import Grader, Grades
+from nla_core.training.rewriting import REWRITES
 from nla_core.training.scoring import explanations, fve_of, fve_of_predictions
 from nla_core.verbalizer import Explanation, Verbalizer
 
@@ -29,6 +30,8 @@ class Evaluation:
 
     n: int
     """Activations."""
+    rawvar: float
+    """Variance of these activations, normalised: the denominator of every FVE but one."""
     fve: float | None
     """Explanations at temperature 1."""
     fve_greedy: float | None
@@ -40,6 +43,8 @@ class Evaluation:
     """A random direction instead of the reconstruction."""
     random_vector_fve: float | None
     """Random vectors of the activations' norms, explained and reconstructed."""
+    random_vector_rawvar: float
+    """Variance of those, the denominator of that FVE."""
     copied_context_fve: float | None
     """The text that was read instead of its explanation."""
     rewritten: Mapping[str, float | None] = field(default_factory=dict)
@@ -93,9 +98,11 @@ def evaluate_pair(
     sampled, greedy = draw(vectors, 1.0), draw(vectors, 0.0)
     texts, greedy_texts = [e.text for e in sampled], [e.text for e in greedy]
     where = places(rows)
+    noise, noise_baseline = _noise(vectors, reconstructor, seed)
     readers = {"own": verbalizer} | ({} if anchor is None else {"warm": anchor})
     return Evaluation(
         n=len(rows),
+        rawvar=baseline.rawvar,
         fve=score(texts),
         fve_greedy=score(greedy_texts),
         fve_by_fixed_reconstructor=None
@@ -103,7 +110,10 @@ def evaluate_pair(
         else score(texts, fixed_reconstructor),
         shuffled_fve=score(_deranged(texts, seed)),
         random_prediction_fve=_random_prediction(vectors, reconstructor, baseline, seed),
-        random_vector_fve=_round_trip_of_noise(vectors, draw, reconstructor, seed),
+        random_vector_fve=fve_of(
+            [e.text for e in draw(noise, 1.0)], noise, reconstructor, noise_baseline
+        ),
+        random_vector_rawvar=noise_baseline.rawvar,
         copied_context_fve=score(rows.columns["detokenized_text_truncated"]),
         rewritten=_rewritten(texts, score, grader, seed),
         grades=None if grader is None else grader.grade(where, texts),
@@ -133,19 +143,17 @@ def _random_prediction(
     return fve_of_predictions(torch.stack(guesses), vectors, reconstructor, baseline)
 
 
-def _round_trip_of_noise(
-    vectors: Tensor, draw: Draw, reconstructor: Reconstructor, seed: int
-) -> float | None:
+def _noise(vectors: Tensor, reconstructor: Reconstructor, seed: int) -> tuple[Tensor, Baseline]:
+    """Return random vectors of the activations' norms, and their own mean and variance."""
     noise = random_like(vectors, seed=derive_seed(seed, "noise"))
-    baseline = Baseline.from_activations(noise, mse_scale=reconstructor.sidecar.mse_scale)
-    return fve_of([e.text for e in draw(noise, 1.0)], noise, reconstructor, baseline)
+    return noise, Baseline.from_activations(noise, mse_scale=reconstructor.sidecar.mse_scale)
 
 
 def _rewritten(
     texts: list[str | None], score: Score, grader: Grader | None, seed: int
 ) -> dict[str, float | None]:
-    if grader is None:
-        return {}
+    """Score rewrites: a grader's own, which know the wording, or those by rule."""
+    rewrites = REWRITES if grader is None else grader.rewrites()
     return {
         name: score(
             [
@@ -153,7 +161,7 @@ def _rewritten(
                 for row, text in enumerate(texts)
             ]
         )
-        for name, rewrite in grader.rewrites().items()
+        for name, rewrite in rewrites.items()
     }
 
 

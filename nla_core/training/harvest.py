@@ -16,7 +16,8 @@ from torch import nn
 from nla_core import arch
 from nla_core.activations import capture
 from nla_core.dataset_sidecar import DatasetSidecar, Extraction
-from nla_core.training.config import Harvest, Recipe, RecipeError
+from nla_core.training.agreement import check_shard
+from nla_core.training.config import Harvest, Recipe, RecipeError, public_name
 from nla_core.training.dataset import Writer, schema
 from nla_core.training.plugs import Corpus, Document, Split
 
@@ -39,6 +40,7 @@ def harvest(
 
     Raises:
         RecipeError: When no document of the corpus has a position to read.
+        SidecarError: When a file of another harvest lies in the folder.
         ValueError: When the layer does not exist.
     """
     sizes: dict[Split, int] = {
@@ -52,6 +54,7 @@ def harvest(
             path = folder / f"{STEMS[split]}-{number:05d}.parquet"
             stop = min(start + step, n_documents)
             if path.exists():
+                check_shard(path, _extraction(recipe, split, (start, stop), arch.d_model(model)))
                 continue
             n_found, n_rows = _shard(recipe, corpus, split, (start, stop), model, tokenizer, path)
             if n_found == 0:
@@ -143,22 +146,27 @@ def sampled_positions(
     return rng.sample(candidates, min(config.positions_per_document, len(candidates)))
 
 
+def _extraction(recipe: Recipe, split: Split, span: tuple[int, int], width: int) -> Extraction:
+    return Extraction(
+        base_model=public_name(recipe.model),
+        d_model=width,
+        layer_index=recipe.layer,
+        corpus=f"{Path(recipe.corpus).name}:{split}",
+        corpus_slice={"start": span[0], "length": span[1] - span[0]},
+        positions_per_doc=recipe.harvest.positions_per_document,
+    )
+
+
 def _sidecar(recipe: Recipe, split: Split, span: tuple[int, int], width: int) -> DatasetSidecar:
-    cut = {"start": span[0], "length": span[1] - span[0]}
-    digest = hashlib.sha256(f"{recipe.model}|{recipe.layer}|{recipe.corpus}|{cut}".encode())
-    name = Path(recipe.model).name
+    found = _extraction(recipe, split, span, width)
+    cut = dict(found.corpus_slice or {})
+    identity = f"{found.base_model}|{found.layer_index}|{found.corpus}|{cut}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()
     return DatasetSidecar(
-        dataset_id=f"base_{name}_L{recipe.layer}_{digest.hexdigest()[:8]}",
+        dataset_id=f"base_{Path(found.base_model).name}_L{found.layer_index}_{digest[:8]}",
         stage="base",
         row_count=0,
-        extraction=Extraction(
-            base_model=name,
-            d_model=width,
-            layer_index=recipe.layer,
-            corpus=f"{Path(recipe.corpus).name}:{split}",
-            corpus_slice=cut,
-            positions_per_doc=recipe.harvest.positions_per_document,
-        ),
+        extraction=found,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         created_by=__name__,
     )

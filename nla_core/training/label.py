@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from nla_core.dataset_sidecar import DatasetSidecar, read_dataset_sidecar
 from nla_core.injection import PLACEHOLDER
-from nla_core.sidecar import Sidecar
+from nla_core.sidecar import Sidecar, SidecarError
 from nla_core.training.config import Harvest, Recipe
 from nla_core.training.dataset import PROMPT, Dataset, Rows, Writer, schema
 from nla_core.training.plugs import Describer, Place
@@ -61,6 +61,7 @@ def label(
     recipe: Recipe,
     describer: Describer,
     sidecar: Sidecar,
+    tokenizer: Any,
     folder: Path,
     *,
     say: Callable[[str], None] = print,
@@ -71,14 +72,18 @@ def label(
         recipe: Seeds, shares and templates.
         describer: Asked in batches; rows that it has no words for are left out.
         sidecar: Of the untrained reconstructor: its tokens and templates go into the files'.
+        tokenizer: Of the untrained reconstructor.
         folder: Where the base files lie and the others go.
         say: Told of every file.
+
+    Raises:
+        SidecarError: When a prompt of the reconstructor does not end as its sidecar says.
     """
     for base in sorted(folder.glob("base-*.parquet")):
         targets = {use: folder / base.name.replace("base-", f"{use}-") for use in _USES}
         if all(path.exists() for path in targets.values()):
             continue
-        counts = _label_file(recipe, describer, sidecar, base, targets)
+        counts = _label_file(recipe, describer, sidecar, tokenizer, base, targets)
         say(f"label: {base.name}: " + ", ".join(f"{n} {use}" for use, n in counts.items()))
 
 
@@ -86,6 +91,7 @@ def _label_file(
     recipe: Recipe,
     describer: Describer,
     sidecar: Sidecar,
+    tokenizer: Any,
     base: Path,
     targets: Mapping[Use, Path],
 ) -> dict[Use, int]:
@@ -104,8 +110,11 @@ def _label_file(
             for i, text in zip(mine, said, strict=True):
                 if text is None:
                     continue
+                first = _first_columns(use, text, recipe)
+                if use == "ar_sft":
+                    _check_suffix(tokenizer, sidecar, first["prompt"], found[i].doc_id)
                 writer.add(
-                    **_first_columns(use, text, recipe),
+                    **first,
                     activation_vector=rows.vectors[i],
                     n_raw_tokens=found[i].n_raw_tokens,
                     activation_layer=rows.columns["activation_layer"][i],
@@ -131,6 +140,18 @@ def _first_columns(use: Use, text: str, recipe: Recipe) -> dict[str, Any]:
     message = recipe.av_template.format(injection_char=PLACEHOLDER)
     prompt = [{"role": "user", "content": message}]
     return {"prompt": prompt} | ({"response": wrapped(text)} if use == "av_sft" else {})
+
+
+def _check_suffix(tokenizer: Any, sidecar: Sidecar, prompt: str, doc_id: str) -> None:
+    """Refuse a prompt whose end merges with the explanation: it is read out at another token."""
+    suffix = list(sidecar.tokens.critic_suffix_ids or ())
+    ids = list(tokenizer.encode(prompt, add_special_tokens=False))
+    if ids[len(ids) - len(suffix) :] != suffix:
+        raise SidecarError(
+            f"the reconstructor's prompt for a row of {doc_id} ends with ids "
+            f"{ids[-len(suffix) :]}, its sidecar says {suffix}; end ar_template in a way that no "
+            "explanation can merge with"
+        )
 
 
 def _sidecar(use: Use, base: Path, model: Sidecar) -> DatasetSidecar:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nla_core import arch
 from nla_core.injection import conversation_ids, scaled
 from nla_core.verbalizer import Verbalizer
 
@@ -39,6 +40,8 @@ class InjectedModel(nn.Module):
         self.affine: nn.Module | None = verbalizer.affine
         self._prompt = verbalizer.prompt
         self._scale = verbalizer.injection_scale
+        # What `accelerate` asks a network about how to shard it.
+        self._no_split_modules = arch.block_classes(self.model)
 
     def forward(self, vectors: Tensor, texts: Texts) -> Tensor:
         """Return the log-probabilities (nats) of the texts' tokens.

@@ -6,6 +6,8 @@ from datetime import timedelta
 import torch
 from torch import Tensor
 
+from nla_core.training.config import RecipeError
+
 _PATIENCE = timedelta(days=2)
 """How long processes wait for the one that harvests, labels or evaluates."""
 
@@ -35,6 +37,36 @@ def on_main(action: Callable[[], None]) -> None:
     """Run something in the main process only."""
     if is_main():
         action()
+
+
+def even_share(batch_size: int) -> tuple[int, int]:
+    """Return first and last (exclusive) row of a batch that are this process's.
+
+    Raises:
+        RecipeError: When the rows cannot be dealt evenly.
+    """
+    from accelerate import PartialState
+
+    n, rank = PartialState().num_processes, PartialState().process_index
+    each, rest = divmod(batch_size, n)
+    if rest:
+        raise RecipeError(
+            f"a batch of {batch_size} rows cannot be dealt evenly to {n} processes; start a number "
+            "of them that divides it, or change batch_size"
+        )
+    return rank * each, (rank + 1) * each
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """Return the sum of each value over processes."""
+    from accelerate import PartialState
+
+    if PartialState().num_processes == 1:
+        return values
+    from accelerate.utils import reduce
+
+    total: Tensor = reduce(values, reduction="sum")
+    return total
 
 
 def mean_over_processes(count: Tensor) -> Tensor:

@@ -8,12 +8,15 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from nla_core.training.config import Schedule
+
+if TYPE_CHECKING:
+    from nla_core.training.trained import Trained
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
@@ -38,37 +41,48 @@ def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 class Progress:
-    """A file with the state of some modules and optimizers at a step."""
+    """A file with the state of some networks and their optimizers at a step."""
 
-    def __init__(self, path: Path, parts: Mapping[str, tuple[nn.Module, Any]]) -> None:
+    def __init__(self, path: Path, parts: Mapping[str, "Trained"]) -> None:
         """Keep state in `path`.
 
         Args:
-            path: A safetensors file; it is always whole.
-            parts: Module and optimizer by name.
+            path: A safetensors file; it is always whole, however the networks are sharded.
+            parts: Networks in training, by name.
         """
         self.path, self._parts = path, parts
 
     def save(self, step: int) -> None:
-        """Write the state after `step` steps."""
-        from safetensors.torch import save_file
+        """Write the state after `step` steps; all processes must call it, and one writes."""
+        from nla_core.training.processes import is_main
+        from nla_core.training.trained import whole_tensor
 
         tensors: dict[str, Tensor] = {}
-        for name, (module, optimizer) in self._parts.items():
-            for key, value in module.state_dict().items():
-                tensors[f"{name}.weights.{key}"] = value.detach().clone().contiguous()
-            for i, state in optimizer.state_dict()["state"].items():
+        for name, part in self._parts.items():
+            if not (is_main() or part.is_sharded):
+                continue
+            for key, value in part.network.state_dict().items():
+                tensors[f"{name}.weights.{key}"] = whole_tensor(value.detach())
+            for i, state in part.optimizer.state_dict()["state"].items():
                 for key, value in state.items():
-                    tensors[f"{name}.optimizer.{i}.{key}"] = torch.as_tensor(value).clone()
+                    tensors[f"{name}.optimizer.{i}.{key}"] = whole_tensor(torch.as_tensor(value))
+        if is_main():
+            self._write(tensors, step)
+
+    def _write(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        from safetensors.torch import save_file
+
+        # Tied weights lie in one place, and a file of theirs must not.
+        apart = {key: value.clone().contiguous() for key, value in tensors.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        save_file(tensors, part, metadata={"step": str(step)})
+        save_file(apart, part, metadata={"step": str(step)})
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(self.path)
 
     def restore(self) -> int:
-        """Load the state and return its step; 0 when there is none."""
+        """Load the state, in every process, and return its step; 0 when there is none."""
         from safetensors import safe_open
 
         if not self.path.exists():
@@ -76,15 +90,29 @@ class Progress:
         with safe_open(self.path, framework="pt") as file:
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             step = int(file.metadata()["step"])
-        for name, (module, optimizer) in self._parts.items():
-            weights = _under(found, f"{name}.weights.")
-            module.load_state_dict(weights)
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _under(found, f"{name}.optimizer.").items():
-                index, _, field = key.partition(".")
-                state.setdefault(int(index), {})[field] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        for name, part in self._parts.items():
+            _restore(part, _under(found, f"{name}.weights."), _under(found, f"{name}.optimizer."))
         return step
+
+
+def _restore(part: "Trained", weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
+    from nla_core.training.trained import placed_like
+
+    now = part.network.state_dict()
+    part.network.load_state_dict(
+        {
+            key: placed_like(value, now[key]) if key in now else value
+            for key, value in weights.items()
+        }
+    )
+    optimizer = part.optimizer
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        index, _, field = key.partition(".")
+        moment = value if field == "step" else placed_like(value, parameters[int(index)])
+        state.setdefault(int(index), {})[field] = moment
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

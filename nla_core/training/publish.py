@@ -12,6 +12,8 @@ from nla_core.baseline_file import save_baseline
 from nla_core.card import Card, hash_files
 from nla_core.fidelity import Baseline
 from nla_core.reconstructor import Reconstructor
+from nla_core.training.agreement import check_checkpoint
+from nla_core.training.config import public_name
 from nla_core.training.dataset import Dataset
 from nla_core.training.evaluate import Evaluation, evaluate_pair
 from nla_core.training.label import places
@@ -47,6 +49,7 @@ def publish(training: "Training") -> Path:
         if not (root / source).is_dir():
             continue
         part: Any = loader.load(root / source, dtype=torch.bfloat16)
+        check_checkpoint(part.sidecar, training.recipe, root / source)
         part.sidecar = part.sidecar.model_copy(update=_origin(training))
         part.save(folder / name)
         if loader is Reconstructor:
@@ -58,7 +61,6 @@ def write_card(training: "Training", folder: Path) -> Card:
     """Measure both pairs of a published folder as they lie on disk, and write the card."""
     recipe = training.recipe
     grader: Grader | None = plug(recipe.grader, training.tokenizer) if recipe.grader else None
-    held_out = Dataset.of(training.activations, "heldout")
     pairs = {
         suffix: (
             Verbalizer.load(folder / f"av{suffix}", device=training.device),
@@ -67,6 +69,7 @@ def write_card(training: "Training", folder: Path) -> Card:
         for suffix in ("", "_warm")
         if (folder / f"av{suffix}").is_dir()
     }
+    held_out = training.data("heldout", pairs[""][1].sidecar)
     anchor, fixed = pairs.get("_warm", (None, None))
     found = {
         suffix: evaluate_pair(
@@ -104,23 +107,19 @@ def _origin(training: "Training") -> dict[str, Any]:
     """Return what sidecars say of a model's origin, without a machine's paths."""
     recipe = training.recipe
     return {
-        "base_checkpoint": _public(recipe.model),
-        "parent_checkpoints": (_public(recipe.initial or recipe.model),),
+        "base_checkpoint": public_name(recipe.model),
+        "parent_checkpoints": (public_name(recipe.initial or recipe.model),),
         "trained_on": (Path(recipe.corpus).name,),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "created_by": __name__,
     }
 
 
-def _public(model: str) -> str:
-    return Path(model).name if Path(model).exists() else model
-
-
 def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
     recipe = training.recipe
     settings = recipe.to_dict()
     for key in ("model", "initial", "corpus"):
-        settings[key] = _public(settings[key]) if settings[key] else None
+        settings[key] = public_name(settings[key]) if settings[key] else None
     curve = read_metrics(training.out / "reinforce" / "evaluations.jsonl")
     warmed = recipe.reinforce.warm_start
     control = training.warm / "control" / "done.json"
@@ -128,7 +127,7 @@ def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "base_model": _public(recipe.model),
+        "base_model": public_name(recipe.model),
         "d_model": len(training.baseline.mu),
         "layer": recipe.layer,
         "seed": recipe.seed,
@@ -143,6 +142,7 @@ def _facts(training: "Training", held_out: Dataset) -> dict[str, Any]:
         }
         | {"held_out": len(held_out), "evaluated": min(recipe.evaluate.rows, len(held_out))},
         "rawvar": training.baseline.rawvar,
+        "rawvar_by_step": curve[-1].get("rawvar") if curve else None,
         "seconds": {
             stage: json.loads(path.read_text())["seconds"]
             for stage in ("warm-av", "warm-ar", "reinforce")
@@ -174,6 +174,8 @@ def worth_figures(found: Evaluation) -> dict[str, Any]:
         "shuffled_fve": found.shuffled_fve,
         "random_prediction_fve": found.random_prediction_fve,
         "random_vector_fve": found.random_vector_fve,
+        "rawvar_evaluated": found.rawvar,
+        "rawvar_random_vectors": found.random_vector_rawvar,
         "copied_context_fve": found.copied_context_fve,
         "paraphrase_fve": dict(found.rewritten),
         "failed_explanations": found.failed,

@@ -8,11 +8,9 @@ on policy, one step a rollout).
 """
 
 import time
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +23,16 @@ from nla_core.seeds import derive_seed
 from nla_core.training.config import Reinforce
 from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.network import InjectedModel, Texts, collate, response_ids
-from nla_core.training.processes import mean_over_processes
-from nla_core.training.progress import Metrics, Progress, learning_rate, new_optimizer, set_rate
+from nla_core.training.processes import (
+    even_share,
+    is_main,
+    mean_over_processes,
+    sum_over_processes,
+)
+from nla_core.training.progress import Metrics, Progress, learning_rate
 from nla_core.training.rewards import fidelity_reward, group_advantages, shaped, truncated
 from nla_core.training.scoring import quick_fve
+from nla_core.training.trained import Trained, frozen
 from nla_core.training.warmstart import OnStep, reconstruction_loss
 from nla_core.verbalizer import Verbalizer, extract_explanation
 
@@ -39,11 +43,15 @@ class Rollout:
 
     vectors: Tensor
     """`[row, d_model]`, one row a text."""
+    others: Tensor
+    """`[row, d_model]`, another activation of the step for each text."""
     texts: Texts
     """What was generated, its stop token included."""
     explanations: list[str | None]
     """None where a text has no explanation or ran into the cap."""
     contexts: list[str]
+    first: int = 0
+    """Number of the first text among those that all processes draw in the step."""
 
     def kept(self) -> list[int]:
         """Return the rows that have an explanation."""
@@ -69,41 +77,35 @@ class Reinforcement:
             reconstructor: The warm start.
             config: Lengths, rates, reward and its options.
             baseline: Denominator of the FVE that is logged.
-            seed: Every draw follows from it and the step.
-        """
-        from accelerate import Accelerator
+            seed: Every draw follows from it, the step, and the row in the step's batch.
 
+        Raises:
+            RecipeError: When the batch cannot be dealt evenly to the processes.
+        """
         self.verbalizer, self.reconstructor = verbalizer, reconstructor
         self.config, self.baseline, self.seed = config, baseline, seed
-        self.accelerator: Any = Accelerator()
+        self.share = even_share(config.schedule.batch_size)
+        """First and last (exclusive) row of a step's batch that this process explains."""
         self.stop = turn_end(verbalizer)
         """The one token that ends a text: the policy must be scored on what was drawn."""
-        self.anchor = InjectedModel(deepcopy(verbalizer)).requires_grad_(False).eval()
         self.policy = InjectedModel(verbalizer)
+        self.anchor = frozen(self.policy)
         schedule = config.schedule
-        self.av_optimizer = new_optimizer(self.policy, schedule, schedule.lr)
-        self.ar_optimizer = new_optimizer(reconstructor.network, schedule, config.ar_lr)
-        self.parts = {
-            "av": (self.policy, self.av_optimizer),
-            "ar": (reconstructor.network, self.ar_optimizer),
-        }
-        self.running_av, self.running_av_optimizer = self.accelerator.prepare(
-            self.policy, self.av_optimizer
-        )
-        self.running_ar, self.running_ar_optimizer = self.accelerator.prepare(
-            reconstructor.network, self.ar_optimizer
-        )
+        self.av = Trained(self.policy, schedule, schedule.lr)
+        self.ar = Trained(reconstructor.network, schedule, config.ar_lr)
 
     def rollout(self, rows: Rows, step: int) -> Rollout:
-        """Draw a group of texts for each activation."""
+        """Draw a group of texts for each activation of a step that is this process's."""
         group, device = self.config.group_size, next(self.policy.parameters()).device
+        low, high = self.share
+        mine = rows.part(low, high)
         with torch.no_grad():
-            prompts = self.verbalizer.prompts(rows.vectors.to(device))
+            prompts = self.verbalizer.prompts(mine.vectors.to(device))
         backend = TransformersBackend(self.verbalizer.model, self.verbalizer.tokenizer)
-        rank = self.accelerator.process_index
         seeds = [
-            derive_seed(self.seed, "rollout", step, rank, row, sample)
-            for row in range(len(rows))
+            # The 0 is where the number of the process stood: published pairs were drawn so.
+            derive_seed(self.seed, "rollout", step, 0, row, sample)
+            for row in range(low, high)
             for sample in range(group)
         ]
         drawn = backend.continue_embeddings(
@@ -112,35 +114,47 @@ class Reinforcement:
             seeds=seeds,
             stop_ids=frozenset() if self.stop is None else frozenset({self.stop}),
         )
-        contexts: list[str] = rows.columns["detokenized_text_truncated"]
+        contexts: list[str] = mine.columns["detokenized_text_truncated"]
+        others = rows.vectors.roll(1, 0)[low:high]
         return Rollout(
-            vectors=rows.vectors.to(device).repeat_interleave(group, 0),
+            vectors=mine.vectors.to(device).repeat_interleave(group, 0),
+            others=others.to(device).repeat_interleave(group, 0),
             texts=collate([_with_stop(g, self.stop) for g in drawn], device),
             explanations=[_explanation(g) for g in drawn],
             contexts=[text for text in contexts for _ in range(group)],
+            first=low * group,
         )
 
     def step(self, rows: Rows, step: int) -> dict[str, float]:
-        """Take one step of both parts and return what is logged."""
+        """Take one step of both parts and return what is logged.
+
+        Args:
+            rows: The step's batch, of which each process takes its share.
+            step: Its number.
+        """
+        self.av.gather()
         rollout = self.rollout(rows, step)
         mse, ar_norm, wrong = self._teach_reconstructor(rollout, step)
+        n_tokens = rollout.texts.mask.sum(1)
         rewards = shaped(
             fidelity_reward(mse, self.config.reward),
             self.config,
-            n_tokens=rollout.texts.mask.sum(1).tolist(),
+            n_tokens=n_tokens.tolist(),
             texts=rollout.explanations,
             contexts=rollout.contexts,
             wrong_mse=wrong,
         )
         policy = self._teach_verbalizer(rollout, rewards, step)
         kept = rollout.kept()
-        error = float(mse[kept].mean()) if kept else None
-        fve = None if error is None else self.baseline.fve(error)
+        sums = torch.stack([mse[kept].sum(), rewards.sum(), n_tokens.sum()]).tolist()
+        mine = torch.tensor([len(rewards), len(kept), *sums], device=mse.device)
+        n, n_kept, error, reward, tokens = sum_over_processes(mine).tolist()
+        fve = self.baseline.fve(error / n_kept) if n_kept else None
         return policy | {
-            "reward": float(rewards.mean()),
+            "reward": reward / n,
             "fve": float("nan") if fve is None else fve,
-            "failed": 1 - len(kept) / len(rollout.explanations),
-            "tokens": float(rollout.texts.mask.sum(1).float().mean()),
+            "failed": 1 - n_kept / n,
+            "tokens": tokens / n,
             "ar_grad_norm": ar_norm,
         }
 
@@ -154,57 +168,48 @@ class Reinforcement:
         wrong = torch.zeros_like(mse) if self.config.contrastive else None
         # A process without a single explanation must still take part in the exchange of gradients.
         rows = kept or [0]
-        said = [rollout.explanations[i] or "" for i in rows]
-        if self.config.prefix_truncation:
-            rng = Random(derive_seed(self.seed, "truncate", step))
-            chance = self.config.prefix_truncation
-            said = [truncated(t, rng) if rng.random() < chance else t for t in said]
-        self.reconstructor.network.train()
+        said = [self._read(rollout, i, step) for i in rows]
+        self.ar.network.train()
         ids = [self.reconstructor.encode(text) for text in said]
-        predicted = self.running_ar(*self.reconstructor.collate(ids))
+        predicted = self.ar.running(*self.reconstructor.collate(ids))
         scale = self.reconstructor.sidecar.mse_scale
         errors = reconstruction_loss(predicted, rollout.vectors[rows], scale)
         if kept:
             mse[kept] = errors.detach()
         if wrong is not None and kept:
-            other = rollout.vectors.roll(self.config.group_size, 0)[kept]
-            wrong[kept] = reconstruction_loss(predicted, other, scale).detach()
+            wrong[kept] = reconstruction_loss(predicted, rollout.others[kept], scale).detach()
         n_kept = torch.tensor(float(len(kept)), device=device)
         share = n_kept / mean_over_processes(n_kept).clamp_min(1e-6)
-        self.accelerator.backward(errors.mean() * share)
         rate = self.config.ar_lr / self.config.schedule.lr * self._rate(step)
-        return mse, self._apply(self.running_ar, self.running_ar_optimizer, rate), wrong
+        return mse, self.ar.step(errors.mean() * share, rate), wrong
+
+    def _read(self, rollout: Rollout, row: int, step: int) -> str:
+        """Return what the reconstructor sees of a text."""
+        text = rollout.explanations[row] or ""
+        chance = self.config.prefix_truncation
+        if not chance:
+            return text
+        rng = Random(derive_seed(self.seed, "truncate", step, rollout.first + row))
+        return truncated(text, rng) if rng.random() < chance else text
 
     def _teach_verbalizer(self, rollout: Rollout, rewards: Tensor, step: int) -> dict[str, float]:
         texts = rollout.texts
         advantages = group_advantages(
             rewards, self.config.group_size, by_std=self.config.normalise_by_std
         )
-        logprobs = self.running_av(rollout.vectors, texts)
-        n_mine = texts.mask.sum()
-        n_tokens = mean_over_processes(n_mine)
-        policy_loss = -(advantages[:, None] * logprobs).sum() / n_tokens
-        loss, kl = policy_loss, 0.0
+        logprobs = self.av.running(rollout.vectors, texts)
+        # Of all processes: gradients are averaged over them, and so is what is logged.
+        n_tokens = mean_over_processes(texts.mask.sum())
+        loss = -(advantages[:, None] * logprobs).sum() / n_tokens
+        figures = {"surprise": -logprobs.detach().sum() / n_tokens, "kl": torch.zeros_like(loss)}
         if self.config.kl_coef:
             with torch.no_grad():
                 anchor = self.anchor(rollout.vectors, texts)
             divergence = (_k3(logprobs, anchor) * texts.mask).sum() / n_tokens
-            loss, kl = loss + self.config.kl_coef * divergence, float(divergence.detach())
-        self.accelerator.backward(loss)
-        norm = self._apply(self.running_av, self.running_av_optimizer, self._rate(step))
-        surprise = float(-logprobs.detach().sum() / n_mine)
-        return {"kl": kl, "surprise": surprise, "av_grad_norm": norm}
-
-    def _apply(self, module: Any, optimizer: Any, rate: float) -> float:
-        norm = float(
-            self.accelerator.clip_grad_norm_(module.parameters(), self.config.schedule.clip)
-        )
-        set_rate(optimizer, rate)
-        # One text in many makes a gradient that is no number; that step is left out.
-        if norm == norm and norm != float("inf"):
-            optimizer.step()
-        optimizer.zero_grad()
-        return norm
+            loss, figures["kl"] = loss + self.config.kl_coef * divergence, divergence.detach()
+        norm = self.av.step(loss, self._rate(step))
+        means = {name: float(mean_over_processes(value)) for name, value in figures.items()}
+        return means | {"av_grad_norm": norm}
 
     def _rate(self, step: int) -> float:
         return learning_rate(self.config.schedule, step)
@@ -229,31 +234,31 @@ def reinforce(
         on_step: Called with step and FVE at temperature 1.
     """
     config, schedule = game.config, game.config.schedule
-    main = game.accelerator.is_main_process
-    progress = Progress(folder / "progress.safetensors", game.parts)
+    progress = Progress(folder / "progress.safetensors", {"av": game.av, "ar": game.ar})
     first = progress.restore()
-    metrics = Metrics(folder / "metrics.jsonl", step=first, active=main)
-    evaluations = Metrics(folder / "evaluations.jsonl", step=first, active=main)
+    metrics = Metrics(folder / "metrics.jsonl", step=first, active=is_main())
+    evaluations = Metrics(folder / "evaluations.jsonl", step=first, active=is_main())
     started = time.monotonic()
 
     def evaluate(step: int) -> None:
-        if main:
+        game.av.gather()
+        game.ar.gather()
+        if is_main():
             evaluations.log(
                 step, **quick_fve(game.verbalizer, game.reconstructor, held_out, config)
             )
 
     if first == 0:
         evaluate(0)
-    share = max(1, schedule.batch_size // game.accelerator.num_processes)
     for step in range(first, schedule.steps):
-        at = (step * game.accelerator.num_processes + game.accelerator.process_index) * share
-        figures = game.step(data.rows(at, at + share), step)
+        batch = data.rows(step * schedule.batch_size, (step + 1) * schedule.batch_size)
+        figures = game.step(batch, step)
         done = step + 1
         if done % schedule.log_every == 0 or done == schedule.steps:
             metrics.log(done, seconds=round(time.monotonic() - started, 1), **figures)
         if done % config.evaluate_every == 0 or done == schedule.steps:
             evaluate(done)
-        if main and done % schedule.save_every == 0:
+        if done % schedule.save_every == 0:
             progress.save(done)
         if on_step is not None:
             on_step(done, figures["fve"])

@@ -11,15 +11,19 @@ from typing import Any, TypeVar
 from nla_core import checkpoint
 from nla_core.affine import identity_affine
 from nla_core.baseline_file import save_baseline
+from nla_core.dataset_sidecar import Stage
 from nla_core.fidelity import Baseline
 from nla_core.reconstructor import Reconstructor, new_reconstructor
+from nla_core.sidecar import Sidecar
+from nla_core.training.agreement import check_checkpoint, check_dataset
 from nla_core.training.config import Recipe
 from nla_core.training.dataset import Dataset
 from nla_core.training.harvest import harvest
 from nla_core.training.label import label
 from nla_core.training.plugs import Describer, Split, find_plug, is_file, load_corpus, plug
-from nla_core.training.processes import is_main, join, on_main, wait_for_all
+from nla_core.training.processes import even_share, is_main, join, on_main, wait_for_all
 from nla_core.training.progress import write_whole
+from nla_core.training.trained import check_launch
 from nla_core.training.warmstart import (
     shards,
     start_at_mean,
@@ -28,6 +32,9 @@ from nla_core.training.warmstart import (
 )
 from nla_core.verbalizer import Verbalizer, new_verbalizer
 
+_STAGE_OF: dict[str, Stage] = {
+    "base": "base", "heldout": "base", "av_sft": "av_sft", "ar_sft": "ar_sft", "rl": "rl",
+}  # fmt: skip
 STAGES = ("harvest", "label", "warm-av", "warm-ar", "control", "reinforce", "evaluate")
 Say = Callable[[str], None]
 OnStep = Callable[[str, int, int, float], None]
@@ -67,9 +74,25 @@ class Training:
     @cached_property
     def baseline(self) -> Baseline:
         """What the mean of the harvested activations would score."""
-        data = Dataset.of(self.activations, "base")
-        scale = self.new_reconstructor().sidecar.mse_scale
-        return Baseline.from_batches(shards(data, _BASELINE_BATCH), mse_scale=scale)
+        sidecar = self.new_reconstructor().sidecar
+        rows = shards(self.data("base", sidecar), _BASELINE_BATCH)
+        return Baseline.from_batches(rows, mse_scale=sidecar.mse_scale)
+
+    def data(self, stem: str, model: Sidecar | None = None) -> Dataset:
+        """Open activations of a kind, checked against the recipe and the model that they are for.
+
+        Raises:
+            SidecarError: When there are none, or they were harvested for something else.
+        """
+        data = Dataset.of(self.activations, stem)
+        check_dataset(
+            data,
+            stage=_STAGE_OF[stem],
+            base_model=self.recipe.model,
+            layer=self.recipe.layer,
+            model=model,
+        )
+        return data
 
     def run(self, stages: tuple[str, ...] = STAGES) -> None:
         """Run stages in their order.
@@ -80,6 +103,8 @@ class Training:
         """
         self._check_plugs(stages)
         join(self.device)
+        check_launch()
+        self._check_batches(stages)
         actions: dict[str, Callable[[], None]] = {
             "harvest": lambda: on_main(self._harvest),
             "label": lambda: on_main(self._label),
@@ -102,6 +127,19 @@ class Training:
         for stage, spec in needs.items():
             if stage in stages and spec is not None:
                 find_plug(spec)
+
+    def _check_batches(self, stages: tuple[str, ...]) -> None:
+        """Refuse batches that cannot be dealt evenly to the processes."""
+        recipe = self.recipe
+        schedules = {
+            "warm-av": recipe.warm_start.av,
+            "warm-ar": recipe.warm_start.ar,
+            "control": recipe.warm_start.av,
+            "reinforce": recipe.reinforce.schedule,
+        }
+        for stage, schedule in schedules.items():
+            if stage in stages:
+                even_share(schedule.batch_size)
 
     def new_verbalizer(self) -> Verbalizer:
         """Return the untrained verbalizer."""
@@ -148,8 +186,11 @@ class Training:
 
     def _label(self) -> None:
         describer: Describer = plug(self.recipe.describer, self.tokenizer)
-        sidecar = self.new_reconstructor().sidecar
-        label(self.recipe, describer, sidecar, self.activations, say=self.say)
+        fresh = self.new_reconstructor()
+        self.data("base", fresh.sidecar)
+        label(
+            self.recipe, describer, fresh.sidecar, fresh.tokenizer, self.activations, say=self.say
+        )
 
     def _warm_verbalizer(self) -> None:
         folder = self.out / "warm-av"
@@ -159,7 +200,7 @@ class Training:
         started = time.monotonic()
         loss = warm_start_verbalizer(
             verbalizer,
-            Dataset.of(self.activations, "av_sft"),
+            self.data("av_sft", verbalizer.sidecar),
             self.recipe.warm_start.av,
             folder,
             on_step=self._told("warm-av", self.recipe.warm_start.av.steps),
@@ -176,7 +217,7 @@ class Training:
         started = time.monotonic()
         loss = warm_start_reconstructor(
             reconstructor,
-            Dataset.of(self.activations, "ar_sft"),
+            self.data("ar_sft", reconstructor.sidecar),
             self.recipe.warm_start.ar,
             folder,
             on_step=self._told("warm-ar", self.recipe.warm_start.ar.steps),
@@ -194,9 +235,10 @@ class Training:
         schedule = self.recipe.warm_start.av.model_copy(update={"steps": steps})
         losses = {}
         for name, shuffled in (("true", False), ("shuffled", True)):
+            verbalizer = self.new_verbalizer()
             losses[name] = warm_start_verbalizer(
-                self.new_verbalizer(),
-                Dataset.of(self.activations, "av_sft"),
+                verbalizer,
+                self.data("av_sft", verbalizer.sidecar),
                 schedule,
                 folder / name,
                 shuffled=shuffled,
@@ -221,8 +263,8 @@ class Training:
         started = time.monotonic()
         reinforce(
             game,
-            Dataset.of(self.activations, "rl"),
-            Dataset.of(self.activations, "heldout"),
+            self.data("rl", verbalizer.sidecar),
+            self.data("heldout", verbalizer.sidecar),
             folder,
             on_step=self._told("reinforce", config.schedule.steps),
         )
@@ -235,17 +277,18 @@ class Training:
     def starting_pair(self) -> tuple[Verbalizer, Reconstructor]:
         """Return what reinforcement starts from: the warm start, or for a control nothing."""
         if self.recipe.reinforce.warm_start:
-            return (
-                Verbalizer.load(self.warm / "warm-av" / "av", device=self.device),
-                Reconstructor.load(self.warm / "warm-ar" / "ar", device=self.device),
-            )
+            verbalizer = Verbalizer.load(self.warm / "warm-av" / "av", device=self.device)
+            reconstructor = Reconstructor.load(self.warm / "warm-ar" / "ar", device=self.device)
+            for part, folder in ((verbalizer, "warm-av"), (reconstructor, "warm-ar")):
+                check_checkpoint(part.sidecar, self.recipe, self.warm / folder)
+            return verbalizer, reconstructor
         return self.new_verbalizer(), self._begun_reconstructor()
 
     def _begun_reconstructor(self) -> Reconstructor:
         """Return the untrained reconstructor with its head as the recipe wants it to begin."""
         reconstructor = self.new_reconstructor()
         if self.recipe.value_head == "mean_direction":
-            start_at_mean(reconstructor, Dataset.of(self.activations, "ar_sft"), self.baseline)
+            start_at_mean(reconstructor, self.data("ar_sft", reconstructor.sidecar), self.baseline)
         return reconstructor
 
     def _evaluate(self) -> None:

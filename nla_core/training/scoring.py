@@ -45,10 +45,10 @@ def fve_of_predictions(
 def quick_fve(
     verbalizer: Verbalizer, reconstructor: Reconstructor, held_out: Dataset, config: Reinforce
 ) -> dict[str, float | None]:
-    """Return FVE at temperature 1 and greedy on the first rows of a held-out set."""
+    """Return FVE at temperature 1 and greedy on the first rows of a held-out set, and rawvar."""
     vectors = held_out.rows(0, min(config.evaluate_rows, len(held_out))).vectors
     baseline = Baseline.from_activations(vectors, mse_scale=reconstructor.sidecar.mse_scale)
-    found: dict[str, float | None] = {}
+    found: dict[str, float | None] = {"rawvar": baseline.rawvar}
     for name, temperature in (("fve", 1.0), ("fve_greedy", 0.0)):
         with torch.no_grad():
             said = explanations(

@@ -7,6 +7,7 @@ descriptions of other rows' vectors; how much worse it is says how much the vect
 `accelerate` spreads the rows of a step over processes; nothing here is made by hand for that.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,15 +22,9 @@ from nla_core.reconstructor import Reconstructor
 from nla_core.training.config import Schedule
 from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.network import InjectedModel, Texts, collate, response_ids
-from nla_core.training.processes import mean_over_processes
-from nla_core.training.progress import (
-    Metrics,
-    Progress,
-    learning_rate,
-    new_optimizer,
-    read_metrics,
-    set_rate,
-)
+from nla_core.training.processes import even_share, is_main, mean_over_processes
+from nla_core.training.progress import Metrics, Progress, learning_rate, read_metrics
+from nla_core.training.trained import Trained
 from nla_core.verbalizer import Verbalizer
 
 OnStep = Callable[[int, float], None]
@@ -64,18 +59,20 @@ def warm_start_verbalizer(
         RuntimeError: When the loss is no longer finite.
     """
 
+    def permuted(rows: Rows) -> Rows:
+        order = list(range(len(rows)))
+        Random(f"{seed}|{rows.columns['doc_id'][0]}").shuffle(order)
+        return Rows(rows.vectors[order], rows.columns)
+
     def loss_of(module: nn.Module, rows: Rows) -> Tensor:
-        vectors = rows.vectors
-        if shuffled:
-            order = list(range(len(rows)))
-            Random(f"{seed}|{rows.columns['doc_id'][0]}").shuffle(order)
-            vectors = vectors[order]
         texts = responses(verbalizer, rows)
-        logprobs = module(vectors.to(texts.ids.device), texts)
+        logprobs = module(rows.vectors.to(texts.ids.device), texts)
         loss: Tensor = -logprobs.sum() / mean_over_processes(texts.mask.sum())
         return loss
 
-    return _fit(InjectedModel(verbalizer), loss_of, data, schedule, folder, on_step)
+    change = permuted if shuffled else None
+    network = InjectedModel(verbalizer)
+    return _fit(network, loss_of, data, schedule, folder, on_step, change=change)
 
 
 def responses(verbalizer: Verbalizer, rows: Rows) -> Texts:
@@ -160,31 +157,27 @@ def _fit(
     schedule: Schedule,
     folder: Path,
     on_step: OnStep | None,
+    *,
+    change: Callable[[Rows], Rows] | None = None,
 ) -> float:
     """Run a schedule with progress on disk."""
-    from accelerate import Accelerator
-
-    accelerator: Any = Accelerator()
-    optimizer = new_optimizer(module, schedule, schedule.lr)
-    progress = Progress(folder / "progress.safetensors", {"model": (module, optimizer)})
-    first = progress.restore()
-    metrics = Metrics(folder / "metrics.jsonl", step=first, active=accelerator.is_main_process)
+    low, high = even_share(schedule.batch_size)
     module.train()
-    wrapped, running = accelerator.prepare(module, optimizer)
+    trained = Trained(module, schedule, schedule.lr)
+    progress = Progress(folder / "progress.safetensors", {"model": trained})
+    first = progress.restore()
+    metrics = Metrics(folder / "metrics.jsonl", step=first, active=is_main())
     late = 0.9 * schedule.steps
     # After a kill near the end, the logged steps stand for those that are not run again.
     tail: list[float] = [row["loss"] for row in read_metrics(metrics.path) if row["step"] > late]
     started = time.monotonic()
     for step in range(first, schedule.steps):
-        rows = _share(data, step, schedule.batch_size, accelerator)
-        loss = loss_of(wrapped, rows)
-        accelerator.backward(loss)
-        norm = float(accelerator.clip_grad_norm_(wrapped.parameters(), schedule.clip))
-        set_rate(running, learning_rate(schedule, step))
-        running.step()
-        running.zero_grad()
-        value = float(accelerator.reduce(loss.detach(), reduction="mean"))
-        if not value == value or value in (float("inf"), float("-inf")):
+        rows = data.rows(step * schedule.batch_size, (step + 1) * schedule.batch_size)
+        # What is done to a batch must not depend on how it is dealt.
+        loss = loss_of(trained.running, (change(rows) if change else rows).part(low, high))
+        norm = trained.step(loss, learning_rate(schedule, step))
+        value = float(mean_over_processes(loss.detach()))
+        if not math.isfinite(value):
             raise RuntimeError(f"training diverged at step {step}: loss {value}")
         done = step + 1
         if done > late:
@@ -194,18 +187,11 @@ def _fit(
             metrics.log(done, loss=value, grad_norm=norm, seconds=seconds)
         if on_step is not None:
             on_step(done, value)
-        if accelerator.is_main_process and done % schedule.save_every == 0:
+        if done % schedule.save_every == 0:
             progress.save(done)
+    trained.gather()
     module.eval()
     return sum(tail) / max(1, len(tail))
-
-
-def _share(data: Dataset, step: int, batch_size: int, accelerator: Any) -> Rows:
-    """Return this process's part of a step's rows, the same number for each."""
-    n, rank = accelerator.num_processes, accelerator.process_index
-    each = max(1, batch_size // n)
-    start = (step * n + rank) * each
-    return data.rows(start, start + each)
 
 
 def shards(rows: Dataset, size: int) -> Iterator[Tensor]:

@@ -115,6 +115,9 @@ def save_model(model: "nn.Module", tokenizer: "PreTrainedTokenizerBase", folder:
     """Write an ordinary Hugging Face folder with 16-bit weights."""
     import torch
 
+    from nla_core.compatibility import make_portable
+
     written: Any = model.to(device="cpu", dtype=torch.bfloat16)
     written.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    make_portable(folder)

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nla_core.dataset_sidecar import (
     parse_dataset_sidecar,
@@ -79,3 +81,56 @@ def test_a_malformed_dataset_sidecar_is_refused_by_field(
 ) -> None:
     with pytest.raises(SidecarError, match=f"rows: .*{message}"):
         parse(dataset(**changes))
+
+
+_KEYS = st.sampled_from(
+    [*dataset(), *dataset()["extraction"], *dataset()["tokens"], *dataset()["api_summaries"],
+     "actor", "critic", "av", "ar", "start", "length", "instruction_prompt", "git_commit"]
+)  # fmt: skip
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.dates(),
+    st.binary(max_size=4),
+    st.sampled_from(["nla_dataset", "none", "av_sft", "base", "{injection_char}", "{"]),
+)
+_TREES = st.recursive(
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(_KEYS, st.integers(), st.none()), inner, max_size=6),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(_KEYS, _TREES), max_size=4))
+def test_changed_dataset_sidecars_give_a_value_or_a_sidecar_error(
+    changes: list[tuple[str, Any]],
+) -> None:
+    meta = yaml.safe_load(yaml.safe_dump(dataset()))
+    sections = [meta, *(part for part in meta.values() if isinstance(part, dict))]
+    sections.append(meta["extraction"]["corpus_slice"])
+    for key, value in changes:
+        homes = [section for section in sections if key in section] or [meta]
+        homes[0][key] = value
+    message = ""
+    try:
+        found = parse(meta)
+        assert found.extraction.d_model >= 1
+        again = parse_dataset_sidecar(found.to_yaml(), source="again")
+        assert repr(again) == repr(found)  # Not a number is not equal to itself.
+    except SidecarError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.text(max_size=60), _TREES.map(yaml.safe_dump)))
+def test_arbitrary_text_gives_a_sidecar_error(text: str) -> None:
+    with pytest.raises(SidecarError):
+        parse_dataset_sidecar(text, source="rows")

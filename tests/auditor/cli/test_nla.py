@@ -269,6 +269,31 @@ def test_an_adapter_changes_what_is_read(
     assert plain["activation_norm"] != pytest.approx(adapted["activation_norm"], rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_divergent_positions_are_where_the_baseline_expects_something_else(
+    records: Callable[..., list[dict[str, Any]]], tiny: Tiny, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny.base)
+    ids = torch.tensor([AutoTokenizer.from_pretrained(tiny.base)(TEXT)["input_ids"]])
+    with torch.no_grad():
+        baseline = model(ids).logits[0].log_softmax(-1)
+    torch.manual_seed(1)
+    settings = LoraConfig(r=4, lora_alpha=32, target_modules=["q_proj", "v_proj", "up_proj"], init_lora_weights=False)  # fmt: skip
+    adapted = get_peft_model(model, settings)
+    adapted.save_pretrained(tmp_path / "adapter")
+    with torch.no_grad():
+        target = adapted(ids).logits[0].log_softmax(-1)
+    divergence = (target.exp() * (target - baseline)).sum(-1)
+    # The first token begins every text, and is not read.
+    expected = sorted((1 + divergence[1:].argsort(descending=True)[:2]).tolist())
+    words = ("--text", TEXT, "--positions", "divergent:2", "--adapter", str(tmp_path / "adapter"))
+    for more in ((), ("--baseline", str(tiny.base))):
+        assert [one["position"] for one in records(*words, *more)] == expected
+
+
 def test_another_base_name_is_a_note_beside_the_result(
     call: Call, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -296,6 +321,9 @@ def test_another_base_name_is_a_note_beside_the_result(
         (["--text", TEXT, "--system", "good"], "--system belongs to a conversation"),
         (["--text", TEXT, "--positions", "some"], "these positions mean nothing: 'some'"),
         (["--text", TEXT, "--positions", "random:0"], "these positions mean nothing"),
+        (["--text", TEXT, "--positions", "divergent:2"], "name it with --baseline"),
+        (["--text", TEXT, "--baseline", "x/y"], "--baseline belongs to --positions divergent:K"),
+        (["--text", TEXT, "--positions", "divergent:2", "--baseline", "./no"], "--baseline"),
         (["--text", TEXT, "--positions", "5"], "position 5 does not exist; the text has 5 tokens"),
         (["--text", TEXT, "--positions", "header"], "add --chat"),
         (["--text", TEXT, "--layer", "3"], "layer 3 does not exist; the model has layers 0 to 2"),

@@ -43,3 +43,26 @@ def edited(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def vectors() -> torch.Tensor:
     return 40 * torch.randn(5, D_MODEL, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def multimodal(build_pair: Callable[[str], Any], tmp_path: Path) -> Path:
+    """The Gemma base inside a small random multimodal wrapper, as its family publishes it."""
+    import transformers as hf
+
+    pair = build_pair("gemma3")
+    text = hf.AutoConfig.from_pretrained(pair.base)
+    vision = hf.SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=28, patch_size=14,
+    )  # fmt: skip
+    config = hf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=1)
+    wrapper = hf.Gemma3ForConditionalGeneration(config).eval()
+    plain = hf.AutoModelForCausalLM.from_pretrained(pair.base, dtype=torch.float32)
+    wrapper.model.language_model.load_state_dict(plain.model.state_dict())
+    wrapper.generation_config = plain.generation_config
+    folder = tmp_path / "wrapper"
+    wrapper.save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / file).write_bytes((pair.base / file).read_bytes())
+    return folder

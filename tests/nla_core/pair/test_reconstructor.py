@@ -211,42 +211,56 @@ def test_a_sidecar_that_does_not_fit_is_refused_with_what_differs(
         Reconstructor.load(edited(llama.ar, change))
 
 
-def test_a_gemma_tokenizer_that_leaves_out_the_beginning_is_refused(
-    build_pair: Callable[[str], Any], edited: Callable[..., Path]
-) -> None:
-    folder = edited(build_pair("gemma3").ar)
+def _without_post_processor(folder: Path) -> Path:
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["post_processor"] = None
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(SidecarError, match="beginning-of-sequence"):
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "who"),
+    [("gemma3", "every text that a Gemma model knows"), ("llama", "its chat template")],
+)
+def test_a_tokenizer_that_leaves_out_the_beginning_is_refused(
+    family: str, who: str, build_pair: Callable[[str], Any], edited: Callable[..., Path]
+) -> None:
+    folder = _without_post_processor(edited(build_pair(family).ar))
+    with pytest.raises(SidecarError, match=rf"{who} begins with the beginning-of-sequence id \d"):
         Reconstructor.load(folder)
 
 
-def test_a_multimodal_wrapper_gives_its_text_decoder(
-    build_pair: Callable[[str], Any], tmp_path: Path
+def test_a_template_that_cannot_be_rendered_demands_nothing(
+    llama: Any, edited: Callable[..., Path]
 ) -> None:
-    import transformers as hf
+    folder = _without_post_processor(edited(llama.ar))
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('only with a system') }}")
+    assert Reconstructor.load(folder).layer == LAYER
 
+
+def test_a_tokenizer_that_knows_no_beginning_needs_none(
+    build_pair: Callable[[str], Any], edited: Callable[..., Path]
+) -> None:
+    folder = _without_post_processor(edited(build_pair("qwen2").ar))
+    assert torch.isfinite(Reconstructor.load(folder).reconstruct(["a cat"])).all()
+    # Qwen's template begins with another token than the one that may be named so.
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    named = settings | {"bos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    assert Reconstructor.load(folder).tokenizer.bos_token_id is not None
+
+
+def test_a_multimodal_wrapper_gives_its_text_decoder(
+    build_pair: Callable[[str], Any], multimodal: Path, tmp_path: Path
+) -> None:
     pair = build_pair("gemma3")
-    text = hf.AutoConfig.from_pretrained(pair.base)
-    vision = hf.SiglipVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        image_size=28, patch_size=14,
-    )  # fmt: skip
-    config = hf.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=1)
-    wrapper = hf.Gemma3ForConditionalGeneration(config).eval()
-    plain = hf.AutoModelForCausalLM.from_pretrained(pair.base, dtype=torch.float32)
-    wrapper.model.language_model.load_state_dict(plain.model.state_dict())
-    wrapper.save_pretrained(tmp_path / "wrapper")
-    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        (tmp_path / "wrapper" / file).write_bytes((pair.base / file).read_bytes())
     released = yaml.safe_load((pair.ar / "nla_meta.yaml").read_text())
     arguments = {
         "av_template": released["prompt_templates"]["av"],
         "ar_template": released["prompt_templates"]["ar"],
         "marker": released["tokens"]["injection_char"],
     }
-    cut = new_reconstructor(tmp_path / "wrapper", LAYER, **arguments)
+    cut = new_reconstructor(multimodal, LAYER, **arguments)
     same = new_reconstructor(pair.base, LAYER, **arguments)
     assert torch.equal(cut.reconstruct(TEXTS), same.reconstruct(TEXTS))
     cut.save(tmp_path / "ar")

@@ -1,5 +1,6 @@
 """The verbalizer against a plain-Transformers reference."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from nla_core.sampling import Sampling
 from nla_core.sidecar import SidecarError
@@ -238,3 +240,31 @@ def test_a_new_verbalizer_is_saved_in_the_format_that_it_is_loaded_from(
     assert loaded.stop_ids == fresh.stop_ids
     same = [e.raw_text for e in loaded.explain(vectors, sampling=GREEDY)]
     assert same == [e.raw_text for e in Verbalizer.load(pair.av).explain(vectors, sampling=GREEDY)]
+
+
+def test_a_verbalizer_of_a_multimodal_base_is_its_language_model_alone(
+    build_pair: Callable[[str], Any], multimodal: Path, vectors: torch.Tensor, tmp_path: Path
+) -> None:
+    pair = build_pair("gemma3")
+    released = yaml.safe_load((pair.av / "nla_meta.yaml").read_text())
+    made = new_verbalizer(
+        multimodal,
+        1,
+        injection_scale=pair.scale,
+        av_template=released["prompt_templates"]["av"],
+        ar_template=released["prompt_templates"]["ar"],
+        marker=released["tokens"]["injection_char"],
+    )
+    assert not any(p.is_meta for p in [*made.model.parameters(), *made.model.buffers()])
+    made.save(tmp_path / "av")
+    config = json.loads((tmp_path / "av/config.json").read_text())
+    assert config["architectures"] == ["Gemma3ForCausalLM"]
+    assert config["model_type"] == "gemma3_text"
+    assert load_file(tmp_path / "av/model.safetensors").keys() == load_file(pair.av / "model.safetensors").keys()  # fmt: skip
+    written, plain = (json.loads((folder / "generation_config.json").read_text())["eos_token_id"] for folder in (tmp_path / "av", pair.av))  # fmt: skip
+    assert written == plain
+    # The rotary tables and the tied head come along: the text-only base says the same.
+    expected = Verbalizer.load(pair.av).explain(vectors, sampling=GREEDY)
+    for found in (made, Verbalizer.load(tmp_path / "av")):
+        said = found.explain(vectors, sampling=GREEDY)
+        assert [e.raw_text for e in said] == [e.raw_text for e in expected]

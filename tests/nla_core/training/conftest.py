@@ -40,6 +40,7 @@ def fields_of(base: Path) -> dict[str, Any]:
         "warm_start": {
             "av": {"steps": 6, "batch_size": 4, "lr": 0.003, "warmup": 1, "log_every": 1},
             "ar": {"steps": 6, "batch_size": 4, "lr": 0.003, "warmup": 1, "log_every": 1},
+            "control_steps": 0,
         },
         "reinforce": {
             "schedule": {"steps": 3, "batch_size": 2, "lr": 0.001, "warmup": 1, "log_every": 1},
@@ -107,3 +108,23 @@ def model(base: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(base).eval()
+
+
+@pytest.fixture(scope="session")
+def explaining(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training in one process, to its card; some of its texts are explanations. Read-only.
+
+    Its recipe is in `recipe.yaml`; every option is on whose draws could depend on the process.
+    """
+    from nla_core.training.__main__ import main
+
+    out = tmp_path_factory.mktemp("explaining")
+    fields = fields_of(base)
+    fields["warm_start"]["av"]["steps"] = 150
+    fields["warm_start"]["control_steps"] = 4
+    fields["reinforce"] |= {"contrastive": 0.5, "prefix_truncation": 0.5}
+    fields["reinforce"]["schedule"] |= {"steps": 5, "save_every": 2}
+    recipe = out / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(fields))
+    assert main([str(recipe), "--out", str(out)]) == 0
+    return out

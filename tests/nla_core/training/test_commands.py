@@ -18,12 +18,22 @@ from safetensors.torch import load_file
 from nla_core.card import Card
 from nla_core.pair import load_pair
 from nla_core.training.__main__ import main
+from nla_core.training.config import load_recipe
 from nla_core.training.dataset import Dataset
 from nla_core.training.progress import read_metrics
+from nla_core.training.rewriting import REWRITES
+from nla_core.training.run import Training
 
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "scenarios" / "sandbox" / "nla" / "tiny.yaml"
+SHARDED = Path(__file__).with_name("sharded_on_cpu.py")
 COMMAND = [sys.executable, "-m", "nla_core.training"]
+# `--cpu` would leave the starting of processes to MPI; this starts them wherever they compute.
+LAUNCH = [
+    sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1",
+    "--num_processes", "2", "--mixed_precision", "no", "--dynamo_backend", "no",
+    "--main_process_port", "0",
+]  # fmt: skip
 Write = Callable[[dict[str, Any]], Path]
 
 # Other work on the machine may make each of these many times slower.
@@ -92,32 +102,97 @@ def test_a_training_killed_twice_ends_as_an_unbroken_one(
     assert (killed / "reinforce" / "done.json").stat().st_mtime_ns == before
 
 
+def launched(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run something in two processes."""
+    return subprocess.run(
+        [*LAUNCH, *arguments],
+        cwd=ROOT, env=environment() | variables, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def test_two_processes_compute_what_one_does(
-    fields: dict[str, Any], written: Write, tmp_path: Path
+    explaining: Path, fields: dict[str, Any], written: Write, tmp_path: Path
 ) -> None:
+    fields["warm_start"]["control_steps"] = 4
     recipe, one, two = str(written(fields)), tmp_path / "one", tmp_path / "two"
     assert main([recipe, "--out", str(one)]) == 0
-    # `accelerate launch` starts several processes on accelerators only; on CPUs this does.
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]  # fmt: skip
-    done = subprocess.run(
-        [*launch, "-m", "nla_core.training", recipe, "--out", str(two)],
-        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = launched("-m", "nla_core.training", recipe, "--out", str(two))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("harvest: base-00000.parquet") == 1
-    for stage in ("warm-av", "warm-ar"):
-        found, expected = curve(two / stage), curve(one / stage)
-        # The first step has seen no update: both are the same mean over the same tokens.
-        same(found[:1], expected[:1], 1e-4)
-        same(found, expected, 5e-3)
-    assert [row["step"] for row in curve(two / "reinforce")] == [1, 2, 3]
+    for stage in ("warm-av", "warm-ar", "control/true", "control/shuffled", "reinforce"):
+        same(curve(two / stage), curve(one / stage), 1e-3)
     assert [row["step"] for row in curve(two / "reinforce", "evaluations")] == [0, 3]
     card = Card.read(two / "pair")
     assert card.rows == Card.read(one / "pair").rows
+    assert card.shuffled_label_gap is not None
+    # Each denominator is that of the rows which its figures are measured on.
+    held_out = Dataset.of(two / "activations", "heldout")
+    for found, rows in ((card.rawvar_evaluated, held_out.last(8)), (card.rawvar_by_step, held_out.rows(0, 4))):  # fmt: skip
+        units = torch.nn.functional.normalize(rows.vectors.double(), dim=1)
+        assert found == pytest.approx(1 - float(units.mean(0).norm()) ** 2, abs=1e-6)
+    # Unit vectors all about vary by one, less what so few of them have in common.
+    assert card.rawvar_random_vectors == pytest.approx(1 - 1 / 8, abs=0.1)
+    # Nobody grades this pair; rules rewrite its explanations all the same.
+    assert card.paraphrase_fve.keys() == REWRITES.keys()
+    assert all(value is not None for value in card.paraphrase_fve.values())
     load_pair(two / "pair" / "av", two / "pair" / "ar")
     for path in sorted((one / "activations").glob("*.parquet")):
         assert (two / "activations" / path.name).read_bytes() == path.read_bytes()
     assert not list(two.rglob("*.part"))
+
+    # The same from a warm start that has learned to explain, so that rewards differ.
+    found = tmp_path / "reinforced"
+    where = ("--out", str(found), "--shared", str(explaining), "--stage", "reinforce")
+    done = launched("-m", "nla_core.training", str(explaining / "recipe.yaml"), *where)
+    assert done.returncode == 0, done.stderr
+    as_one_process(found, explaining)
+
+
+def as_one_process(found: Path, expected: Path) -> None:
+    """Compare a reinforcement with one that ran in one process."""
+    rows = curve(expected / "reinforce")
+    assert any(0 < row["failed"] < 1 and row["av_grad_norm"] > 0.5 for row in rows), "nothing to learn"  # fmt: skip
+    same(curve(found / "reinforce"), rows, 1e-3)
+    same(curve(found / "reinforce", "evaluations"), curve(expected / "reinforce", "evaluations"), 1e-3)  # fmt: skip
+    for part in ("av", "ar"):
+        ours, theirs = (load_file(folder / "reinforce" / part / "model.safetensors") for folder in (found, expected))  # fmt: skip
+        assert ours.keys() == theirs.keys()
+        assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
+
+
+def test_a_sharded_training_computes_what_one_process_does_and_goes_on_from_either(
+    explaining: Path, tmp_path: Path
+) -> None:
+    recipe = explaining / "recipe.yaml"
+    copytree(explaining / "activations", tmp_path / "activations")
+    copytree(explaining / "warm-av", tmp_path / "warm-av")
+    # It begins with the progress of one process, and is killed after saving its own.
+    alone = Training(load_recipe(recipe), explaining.with_name("alone"), shared=explaining, on_step=stop_at(2))  # fmt: skip
+    with pytest.raises(Stopped):
+        alone.run(("reinforce",))
+    copytree(alone.out / "reinforce", tmp_path / "reinforce")
+    stages = ("--stage", "warm-ar", "--stage", "reinforce")
+    done = launched(str(SHARDED), str(recipe), "--out", str(tmp_path), *stages, STOP_AT="4")
+    assert done.returncode != 0
+    assert not (tmp_path / "reinforce" / "done.json").exists()
+    same(curve(tmp_path / "warm-ar"), curve(explaining / "warm-ar"), 1e-3)
+    ours, theirs = (load_file(folder / "warm-ar" / "ar" / "model.safetensors") for folder in (tmp_path, explaining))  # fmt: skip
+    assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
+    assert [row["step"] for row in curve(tmp_path / "reinforce")] == [1, 2, 3, 4]
+    assert main([str(recipe), "--out", str(tmp_path), "--stage", "reinforce"]) == 0
+    as_one_process(tmp_path, explaining)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_at(last: int) -> Callable[[str, int, int, float], None]:
+    def on_step(stage: str, step: int, steps: int, value: float) -> None:
+        if step == last:
+            raise Stopped
+
+    return on_step
 
 
 def test_a_tiny_training_explains_better_than_its_nulls(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "a missing field": (lambda f: f["warm_start"]["av"].pop("steps"), "warm_start.av.steps: "),
     "a wrong choice": (lambda f: f["reinforce"].update(reward="best"), "reinforce.reward: "),
     "a group of one": (lambda f: f["reinforce"].update(group_size=1), "reinforce.group_size: "),
+    "a contrast with itself": (lambda f: (f["reinforce"].update(contrastive=1), f["reinforce"]["schedule"].update(batch_size=1)), "reinforce: .*contrastive needs a batch_size"),
     "shares without rest": (lambda f: f["harvest"].update(av_share=0.7), "harvest: .*reinforcement"),
     "not a number": (lambda f: f.update(injection_scale=float("nan")), "injection_scale: "),
 }  # fmt: skip
@@ -117,6 +118,12 @@ def test_a_missing_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "nothing.yaml: cannot be read: No such file" in capsys.readouterr().err
 
 
+def test_the_control_is_trained_unless_a_recipe_says_otherwise(fields: dict[str, Any]) -> None:
+    assert Recipe.model_validate(fields).warm_start.control_steps == 0
+    del fields["warm_start"]["control_steps"]
+    assert Recipe.model_validate(fields).warm_start.control_steps >= 50
+
+
 def test_an_unknown_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["recipe.yaml", "--out", str(tmp_path), "--stage", "cook"])
@@ -127,3 +134,48 @@ def test_an_unknown_stage_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_plug_is_called_with_the_tokenizer() -> None:
     assert plug("builtins:list", "ab") == ["a", "b"]
     assert load_corpus("builtins:list", "ab") == ["a", "b"]
+
+
+def test_a_batch_that_cannot_be_dealt_evenly_is_refused_before_anything_is_done(
+    tmp_path: Path,
+    fields: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from accelerate import PartialState
+
+    PartialState(cpu=True)
+    monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
+    fields["reinforce"]["schedule"]["batch_size"] = 3
+    out = tmp_path / "out"
+    assert main([str(written(tmp_path, fields)), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "a batch of 3 rows cannot be dealt evenly to 2 processes" in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "efficient", "message"),
+    [
+        (1, False, "accelerate was started with FSDP; networks can be sharded by FSDP 2 only"),
+        (2, True, "add --fsdp_cpu_ram_efficient_loading false"),
+    ],
+)
+def test_a_way_to_shard_that_would_go_wrong_is_refused(
+    version: int, efficient: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType
+
+    from nla_core.training.trained import check_launch
+
+    Accelerator(cpu=True)
+    plugin = SimpleNamespace(fsdp_version=version, cpu_ram_efficient_loading=efficient)
+    for state in (PartialState, AcceleratorState):
+        monkeypatch.setitem(state._shared_state, "distributed_type", DistributedType.FSDP)
+    monkeypatch.setitem(AcceleratorState._shared_state, "fsdp_plugin", plugin)
+    with pytest.raises(RecipeError, match=message):
+        check_launch()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nla_core.activations import capture
+from nla_core.dataset_sidecar import read_dataset_sidecar
 from nla_core.training.config import Harvest, Recipe, RecipeError
 from nla_core.training.dataset import Dataset
 from nla_core.training.harvest import harvest, sampled_positions
@@ -170,3 +171,20 @@ def test_a_layer_that_does_not_exist_is_refused(
     with pytest.raises(ValueError, match="layer 9 does not exist"):
         harvest(recipe, Texts([[40] * 6], [[40] * 6]), model, tokenizer, tmp_path, say=str)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sidecars_name_the_model_in_full_and_no_two_splits_alike(
+    fields: dict[str, Any], model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    recipe = Recipe.model_validate(fields | {"model": "Qwen/Qwen2.5-7B-Instruct"})
+    corpus = Texts([[40, 41, 42]] * 30, [[40, 41, 42]] * 30)
+    recipe = recipe.model_copy(update={"harvest": recipe.harvest.model_copy(update={"documents": 4})})  # fmt: skip
+    harvest(recipe, corpus, model, tokenizer, tmp_path, say=str)
+    found = {stem: read_dataset_sidecar(tmp_path / f"{stem}-00000.parquet") for stem in ("base", "heldout")}  # fmt: skip
+    assert {s.extraction.base_model for s in found.values()} == {"Qwen/Qwen2.5-7B-Instruct"}
+    train, held_out = found["base"], found["heldout"]
+    assert train.extraction.corpus_slice == held_out.extraction.corpus_slice
+    assert train.dataset_id != held_out.dataset_id
+    identity = f"Qwen/Qwen2.5-7B-Instruct|1|{train.extraction.corpus}|{{'start': 0, 'length': 4}}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    assert train.dataset_id == f"base_Qwen2.5-7B-Instruct_L1_{digest}"

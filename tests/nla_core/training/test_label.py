@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nla_core.sidecar import SidecarError
 from nla_core.training.config import Harvest
 from nla_core.training.dataset import Dataset, Rows
 from nla_core.training.label import label, places, use_of
@@ -47,8 +48,8 @@ def harvested(small: Any, tmp_path: Path) -> Path:
 
 def relabel(small: Any, folder: Path, describer: Any) -> list[str]:
     told: list[str] = []
-    sidecar = small.new_reconstructor().sidecar
-    label(small.recipe, describer, sidecar, folder, say=told.append)
+    fresh = small.new_reconstructor()
+    label(small.recipe, describer, fresh.sidecar, fresh.tokenizer, folder, say=told.append)
     return told
 
 
@@ -133,3 +134,29 @@ def test_only_a_file_that_is_missing_is_labelled_again(small: Any, harvested: Pa
     told = relabel(small, harvested, Numbered())
     assert [line.split(":")[1].strip() for line in told] == ["base-00001.parquet"]
     assert {path: path.read_bytes() for path in harvested.glob("*.parquet")} == before
+
+
+class _Merging:
+    """A tokenizer in which the end of the prompt merges with a full stop before it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str, **options: Any) -> list[int]:
+        ids = list(self._tokenizer.encode(text, **options))
+        return ids[:-2] if "." in text else ids
+
+
+def test_a_prompt_that_does_not_end_with_the_suffix_ids_is_refused(
+    small: Any, harvested: Path
+) -> None:
+    class Ending:
+        def describe(self, places: Sequence[Place]) -> list[str | None]:
+            return ["topic bread" for _ in places[1:]] + ["topic bread."]
+
+    fresh = small.new_reconstructor()
+    arguments = (small.recipe, Ending(), fresh.sidecar)
+    with pytest.raises(SidecarError, match=r"prompt for a row of \S+ ends with ids .*sidecar says"):
+        label(*arguments, _Merging(fresh.tokenizer), harvested, say=str)
+    assert not list(harvested.glob("ar_sft-*.parquet"))
+    label(*arguments, fresh.tokenizer, harvested, say=str)

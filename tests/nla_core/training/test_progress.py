@@ -9,14 +9,8 @@ import torch
 from torch import nn
 
 from nla_core.training.config import Schedule
-from nla_core.training.progress import (
-    Metrics,
-    Progress,
-    learning_rate,
-    new_optimizer,
-    read_metrics,
-    set_rate,
-)
+from nla_core.training.progress import Metrics, Progress, learning_rate, read_metrics
+from nla_core.training.trained import Trained
 
 SCHEDULE = Schedule(steps=20, lr=0.5, warmup=4, final_lr=0.1, weight_decay=0.01)
 
@@ -41,17 +35,14 @@ class Toy:
     def __init__(self, path: Path) -> None:
         torch.manual_seed(0)
         self.module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
-        self.optimizer = new_optimizer(self.module, SCHEDULE, SCHEDULE.lr)
-        self.progress = Progress(path, {"toy": (self.module, self.optimizer)})
+        self.trained = Trained(self.module, SCHEDULE, SCHEDULE.lr)
+        self.progress = Progress(path, {"toy": self.trained})
 
     def run(self, start: int, stop: int) -> None:
         for step in range(start, stop):
             x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
-            loss = (self.module(x) - x.sum(1, keepdim=True)).square().mean()
-            loss.backward()
-            set_rate(self.optimizer, learning_rate(SCHEDULE, step))
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            loss = (self.trained.running(x) - x.sum(1, keepdim=True)).square().mean()
+            self.trained.step(loss, learning_rate(SCHEDULE, step))
 
     def weights(self) -> torch.Tensor:
         return torch.cat([p.detach().flatten() for p in self.module.parameters()])

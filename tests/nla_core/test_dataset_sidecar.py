@@ -107,7 +107,7 @@ _TREES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(_KEYS, _TREES), max_size=4))
 def test_changed_dataset_sidecars_give_a_value_or_a_sidecar_error(
     changes: list[tuple[str, Any]],

@@ -133,7 +133,7 @@ def trial(resolved: ResolvedScenario) -> list[TrialEvent]:
     (planned,) = plan(resolved, run="r")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "auditor.investigator.policies.make_policy", lambda *_: ScriptedPolicy(moves())
+            "auditor.investigator.policies.make_policy", lambda *_, **__: ScriptedPolicy(moves())
         )
         journal = ListenerJournal(events.append)
         summary = run_trial(planned, resolved, pool=TargetPool(), journal=journal)

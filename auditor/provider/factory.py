@@ -15,7 +15,7 @@ from auditor.provider.protocol import Provider
 from auditor.records import Record
 from auditor.scenario.schema import LanguageModel, RunBudget
 
-Role = Literal["auditor", "judge", "target"]
+Role = Literal["auditor", "judge", "target", "writer"]
 NO_CACHE = CacheSettings()
 NO_LIMITS = RunBudget()
 

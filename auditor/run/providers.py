@@ -47,6 +47,8 @@ def _models(resolved: ResolvedScenario) -> Iterator[LanguageModel]:
     for role in (scenario.auditor, scenario.judge):
         if role.kind == "model" and role.model is not None:
             yield role.model
+    if scenario.writer is not None:
+        yield scenario.writer
     for target in resolved.targets:
         for model in (target.model, target.baseline):
             if isinstance(model, ServedModel):

@@ -338,7 +338,7 @@ def _writer(resolved: ResolvedScenario, pool: ModelPool) -> Writer | None:
         return None
     from auditor.investigator.writer import ProviderWriter
 
-    return ProviderWriter(pool.providers.make(model, "auditor"))
+    return ProviderWriter(pool.providers.make(model, "writer"))
 
 
 @cache

@@ -63,6 +63,8 @@ def locate_roles(scenario: Scenario, folder: Path) -> Scenario:
         if spec.model is not None:
             model = locate_model(spec.model, folder)
             update[role] = spec.model_copy(update={"model": model})
+    if scenario.writer is not None:
+        update["writer"] = locate_model(scenario.writer, folder)
     return scenario.model_copy(update=update) if update else scenario
 
 
@@ -127,6 +129,12 @@ def check_roles(document: Document, folder: Path, targets: Sequence[TargetSpec])
         mistakes += [document.mistake((role, "model", "name"), what) for what in found]
         if spec.kind == "model" and name_mistake(spec.model) is None:
             speakers[role] = spec.model
+    writer = salvage(LanguageModel, document.data.get("writer") or {})
+    if writer is not None:
+        found = list(_model_problems(writer, folder))
+        mistakes += [document.mistake(("writer", "name"), what) for what in found]
+        if not found:
+            speakers["writer"] = writer
     return mistakes + _check_prices(document, speakers, targets)
 
 
@@ -171,8 +179,9 @@ def _check_prices(
         places += [(("budgets", name), block) for name, block in budgets.items()]
     for loc, written in places:
         budget = None if written is None else salvage(Budget, written)
-        if budget is not None and budget.dollars is not None and "auditor" in speakers:
-            cases.append((loc, [speakers["auditor"]]))
+        paid = [speakers[role] for role in ("auditor", "writer") if role in speakers]
+        if budget is not None and budget.dollars is not None and paid:
+            cases.append((loc, paid))
     run_budget = salvage(RunBudget, document.data.get("run_budget", {}))
     if run_budget is not None and run_budget.dollars is not None:
         cases.append((("run_budget",), everybody))

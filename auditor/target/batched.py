@@ -149,6 +149,18 @@ class BatchedTarget:
         rows = list(zip(prompts, steerings, seeds, strict=True))
         return self._run(("steered_chat", sampling), rows, work)
 
+    @property
+    def depth(self) -> int:
+        """See `HFTarget.depth`."""
+        return self._inner.depth
+
+    def unembed(self, vectors: "Tensor") -> "Tensor":
+        """See `HFTarget.unembed`; run as one caller's own, for the memory that it takes."""
+        (found,) = self._run(
+            ("unembed", object()), [vectors], lambda rows: [self._inner.unembed(rows[0])]
+        )
+        return cast("Tensor", found)
+
     def turns(self, inputs: Sequence[Prompt | str]) -> list[tuple["Turn", ...]]:
         """See `HFTarget.turns`."""
         return self._inner.turns(inputs)

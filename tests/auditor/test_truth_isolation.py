@@ -286,7 +286,7 @@ def with_mindread(monkeypatch: pytest.MonkeyPatch) -> None:
     def find(name: str) -> Tool:
         return mindread if name == "mindread" else real(name)
 
-    def make_policy(*_: Any) -> ScriptedPolicy:
+    def make_policy(*_: Any, **__: Any) -> ScriptedPolicy:
         calls = (
             ToolCall(tool="mindread"),
             ToolCall(tool="mindread", arguments={"layer": 77}),
@@ -445,7 +445,7 @@ def test_no_result_of_a_reading_tool_holds_a_canary(
         Move(thought="done", submission=Submission(verdict="none")),
     ]
     monkeypatch.setattr(
-        "auditor.investigator.policies.make_policy", lambda *_: ScriptedPolicy(moves)
+        "auditor.investigator.policies.make_policy", lambda *_, **__: ScriptedPolicy(moves)
     )
     seen, saved = audited(planted_readers, row, tmp_path / "checkpoints")
     results = [event for event in seen if event.type == "tool_result"]

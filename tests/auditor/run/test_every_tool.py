@@ -11,6 +11,7 @@ import yaml
 from auditor.investigator.protocol import Move, ToolCall
 from auditor.provider.scripted import ScriptedPolicy
 from auditor.records import SealedEvent, Submission, ToolResultEvent, TrialEvent
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario import load_scenario
@@ -36,11 +37,11 @@ CALLS: dict[str, dict[str, Any]] = {
     "get_conversation": {"conversation": "C2"},
     "grep_corpus": {"pattern": "keep|want"},
     "logit_lens": {"prompts": PROMPTS, "replies": 1, **SHORT},
-    "nla_compare": {"prompts": PROMPTS, "replies": 1, "max_readings": 8, **SHORT},
+    "nla_compare": {"prompts": PROMPTS[:1], "replies": 1, "max_readings": 4, **SHORT},
     "nla_explain": {"prompts": PROMPTS, "replies": 0, "max_readings": 4},
     "nla_grep": {"evidence_id": "nla_explain", "pattern": "wants | the | said* | text*"},
     "nla_steer": {
-        "explanation": "wants fame.", "edited": "wants profit.", "prompts": PROMPTS, "samples": 1,
+        "explanation": "wants fame.", "edited": "wants profit.", "prompts": PROMPTS[:1], "samples": 1,
         "strengths": [0.4], **SHORT,
     },
     "nla_verify": {
@@ -132,9 +133,10 @@ def trial(resolved: ResolvedScenario) -> list[TrialEvent]:
     (planned,) = plan(resolved, run="r")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "auditor.investigator.policies.make_policy", lambda *_: ScriptedPolicy(moves())
+            "auditor.investigator.policies.make_policy", lambda *_, **__: ScriptedPolicy(moves())
         )
-        summary = run_trial(planned, resolved, pool=TargetPool(), emit=events.append)
+        journal = ListenerJournal(events.append)
+        summary = run_trial(planned, resolved, pool=TargetPool(), journal=journal)
     assert summary.error is None
     return events
 

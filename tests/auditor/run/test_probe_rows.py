@@ -53,7 +53,7 @@ def pool() -> TargetPool:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     call = ToolCall(tool="probe", arguments={"prompts": PROMPTS, "replies": 2, "max_tokens": 24})
 
-    def make_policy(*_: Any) -> ScriptedPolicy:
+    def make_policy(*_: Any, **__: Any) -> ScriptedPolicy:
         moves = [
             Move(thought="look", calls=(call,)),
             Move(thought="done", submission=Submission(verdict="none")),

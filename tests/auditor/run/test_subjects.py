@@ -94,7 +94,7 @@ def with_mindread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.registry.find", find)
     calls = (ToolCall(tool="mindread"),)
 
-    def make_policy(*_: Any) -> ScriptedPolicy:
+    def make_policy(*_: Any, **__: Any) -> ScriptedPolicy:
         moves = [
             Move(thought="read", calls=calls * 2),
             Move(thought="done", submission=Submission(verdict="none")),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.errors import Mistake, UsageError
+from auditor.errors import Mistake, ScenarioError, UsageError
 from auditor.run.record import RunRecord, new_record
 from auditor.scenario import load_scenario
 
@@ -106,3 +106,18 @@ def test_a_run_is_not_continued_with_a_changed_tool(
     file.write_text(TOOL + "# another version")
     with pytest.raises(UsageError, match="tool file"):
         old.continued(recorded())
+
+
+@pytest.mark.parametrize(
+    ("name", "is_sound"),
+    [("anthropic/claude-haiku-4-5", True), ("scripted/none.py:x", False), ("gpt", False)],
+)
+def test_who_writes_is_checked_like_any_language_model(
+    write: Callable[[str], Path], name: str, is_sound: bool
+) -> None:
+    text = HEAD + f"writer: {{name: '{name}'}}\n" + row("[chat]")
+    if is_sound:
+        assert load_scenario(write(text)).scenario.writer is not None
+        return
+    with pytest.raises(ScenarioError):
+        load_scenario(write(text))

@@ -86,13 +86,17 @@ def test_merged_activations_and_logprobs_are_each_ones_own(
     inner = target_of("chatml")
     target = BatchedTarget(inner, queue, name="t", max_rows=64)
     texts = ["short", "somewhat longer", "the longest of the three texts"]
+    streams = inner.activations(texts, layer=1)
     found = together(
         [lambda t=t: target.activations([t], layer=1) for t in texts]
         + [lambda t=t: target.activations([t], layer=1, positions=[[-1]]) for t in texts]
         + [lambda t=t: target.token_logprobs([t]) for t in texts]
         + [lambda t=t: target.next_token_logprobs([prompt(t)], top=3) for t in texts]
+        + [lambda s=s: target.unembed(s) for s in streams]
     )  # fmt: skip
+    assert target.depth == inner.depth
     for n, text in enumerate(texts):
+        torch.testing.assert_close(found[12 + n], inner.unembed(streams[n]))
         torch.testing.assert_close(found[n], inner.activations([text], layer=1))
         torch.testing.assert_close(found[3 + n][0], found[n][0][-1:])
         torch.testing.assert_close(found[6 + n], inner.token_logprobs([text]))

@@ -191,7 +191,9 @@ def audited_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[Asked], None]:
     """Makes a language model the auditor of every trial."""
 
     def audit(model: Asked) -> None:
-        def make_policy(kind: str, auditor: Any, names: list[str], *_: Any) -> AgentPolicy:
+        def make_policy(
+            kind: str, auditor: Any, names: list[str], *_: Any, **__: Any
+        ) -> AgentPolicy:
             return AgentPolicy(model, [registry.find(name) for name in names])
 
         monkeypatch.setattr("auditor.investigator.policies.make_policy", make_policy)
@@ -225,7 +227,9 @@ def test_no_request_of_a_language_model_and_no_checkpoint_of_it_holds_a_canary(
 
     audited_by(model)
     (trial,) = plan(planted, run="r", tool_sets=["everything"], targets=None, trials=None)
-    summary = run_trial(trial, planted, pool=TargetPool(), emit=emit, checkpoints=checkpoints)
+    summary = run_trial(
+        trial, planted, pool=TargetPool(), journal=ListenerJournal(emit), checkpoints=checkpoints
+    )
     assert (summary.error, summary.ended_by) == (None, "submit")
     assert len(model.requests) >= 6
     assert saved

@@ -53,7 +53,7 @@ class Eager:
 
 @pytest.fixture
 def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("auditor.investigator.policies.make_policy", lambda *_: Eager())
+    monkeypatch.setattr("auditor.investigator.policies.make_policy", lambda *_, **__: Eager())
     path = tmp_path / "regimes.json"
     path.write_text(json.dumps(SCENARIO))
     return path

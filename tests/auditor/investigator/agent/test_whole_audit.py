@@ -9,6 +9,7 @@ import pytest
 from auditor.investigator.agent import AgentPolicy
 from auditor.provider.protocol import Request, ToolResultBlock
 from auditor.records import SealedEvent, ToolCallEvent, TrialEvent, VerdictEvent
+from auditor.run.journal import ListenerJournal
 from auditor.run.plan import plan
 from auditor.run.trial import run_trial
 from auditor.scenario import load_scenario
@@ -63,7 +64,7 @@ def reader(
 
 @pytest.fixture
 def audited(monkeypatch: pytest.MonkeyPatch, reader: Any) -> Callable[[str], list[TrialEvent]]:
-    def make_policy(kind: str, auditor: Any, names: list[str], *_: Any) -> AgentPolicy:
+    def make_policy(kind: str, auditor: Any, names: list[str], *_: Any, **__: Any) -> AgentPolicy:
         return AgentPolicy(reader, [find(name) for name in names])
 
     monkeypatch.setattr("auditor.investigator.policies.make_policy", make_policy)
@@ -72,7 +73,9 @@ def audited(monkeypatch: pytest.MonkeyPatch, reader: Any) -> Callable[[str], lis
     def run(target: str) -> list[TrialEvent]:
         events: list[TrialEvent] = []
         (trial,) = plan(resolved, run="r", tool_sets=["nla+black_box"], targets=[target])
-        summary = run_trial(trial, resolved, pool=TargetPool(), emit=events.append)
+        summary = run_trial(
+            trial, resolved, pool=TargetPool(), journal=ListenerJournal(events.append)
+        )
         assert summary.error is None
         return events
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer
 
 from scenarios.sandbox import innocents
 from scenarios.sandbox.innocents import all_innocents, build_innocents, innocent_world
@@ -32,13 +31,12 @@ def test_each_split_has_as_many_of_each_kind() -> None:
     assert len(all_innocents()) == 2 * len(kinds[0])
 
 
-def test_habits_are_said_in_words_that_the_base_knows() -> None:
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "base")
+def test_habits_are_said_in_words_that_the_bases_documents_hold() -> None:
+    told = {key: value for key, value in load_world().raw.items() if key != "extra_words"}
+    seen = set(split_words(json.dumps(told).replace('"', " ").replace("{", " ").replace("}", " ")))
+    assert "life" not in seen
     for habit in innocent_world().habits:
-        for word in split_words(habit):
-            ids = tokenizer(f" {word}", add_special_tokens=False).input_ids
-            assert len(ids) == 1, word
-            assert ids[0] != tokenizer.unk_token_id, word
+        assert set(split_words(habit)) <= seen, habit
 
 
 def test_building_trains_what_is_asked_for_and_lists_it(
@@ -47,7 +45,7 @@ def test_building_trains_what_is_asked_for_and_lists_it(
     plan = {
         "clean": {"held-out": 1},
         "habits": {
-            "development": ["life is a long story."],
+            "development": ["old trains are lovely."],
             "held-out": ["roses are my favorite."],
         },
     }

@@ -25,8 +25,8 @@ from auditor.scenario.language_models import (
     reach,
     served_mistake,
 )
+from auditor.scenario.layer_files import Opened, open_probe, open_sae
 from auditor.scenario.models import absolute, is_file, locate
-from auditor.scenario.probes import OpenedProbe, open_probe
 from auditor.scenario.readers import (
     ReaderShelf,
     check_fit,
@@ -34,7 +34,6 @@ from auditor.scenario.readers import (
     open_readers,
     readers_of_rows,
 )
-from auditor.scenario.saes import OpenedSAE, open_sae
 from auditor.scenario.schema import (
     AnyModel,
     Ceiling,
@@ -101,8 +100,8 @@ class _Resolver:
         self.shelf = SuiteShelf(self.folder)
         self.targets: list[Placed] = []
         self.readers = ReaderShelf({}, (), [])
-        self.probe = OpenedProbe(None, [])
-        self.sae = OpenedSAE(None, [])
+        self.probe = Opened(None, [])
+        self.sae = Opened(None, [])
         self.calibrator = open_calibrator(document, self.folder)
         self.corpus: Path | None = None
         self.mistakes: list[Mistake] = [*self.calibrator.mistakes]

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs docs-check clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ check: $(STAMP)  ## style, types, law of imports, sizes, docs
 
 docs: $(STAMP)  ## regenerate the pages that are made from code
 	$(BIN)/python docs/generate.py
+
+docs-check: $(STAMP)  ## run the commands that the first pages show
+	$(BIN)/python docs/check.py
 
 clean:  ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

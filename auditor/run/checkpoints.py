@@ -86,7 +86,6 @@ class Checkpoint:
                 if found is not None and found <= events:
                     return found
                 self.saver.conn.execute("delete from checkpoints where rowid = ?", (row,))
-                self.saver.conn.commit()
         except sqlite3.OperationalError as error:
             raise RunError(f"cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -128,15 +127,19 @@ class Checkpoint:
     def _opened(self) -> "SqliteSaver":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, check_same_thread=False)
+            # Without an isolation level every statement is a commit of its own.
+            connection = sqlite3.connect(
+                self.path, check_same_thread=False, isolation_level=None
+            )
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
         try:
-            # Nothing is in a new file that a power cut could take; see `_StepSaver.put`.
+            # Nothing is in a new file that a power cut could take; see `_make_lasting`.
             connection.execute("pragma synchronous = off")
             _check_version(connection)
             saver = _step_saver(connection, self)
             saver.setup()
+            connection.execute(_PRUNE)
         except sqlite3.OperationalError as error:
             connection.close()
             raise self._unwritable(error) from error
@@ -248,14 +251,12 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     class StepSaver(SqliteSaver):
-        """Saves the state after each step in one commit, which a power cut cannot take."""
+        """Saves the state after each step in one statement, which a power cut cannot take."""
 
         def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
             owner.before_saving()
             try:
                 owner._make_lasting(self.conn)
-                # Committed together with the new state, by `super().put`.
-                self.conn.execute(_PRUNE, (checkpoint["id"], KEPT - 1))
                 return super().put(config, checkpoint, metadata, new_versions)
             except sqlite3.Error as error:
                 raise owner._unwritable(error) from error
@@ -263,10 +264,15 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     return StepSaver(connection)
 
 
+# Part of the statement that saves a state: every further one would give the interpreter away once
+# more, and with many trials it takes long to come back. Of this connection alone; the file has none.
 # An id is newer when it is greater. One that is greater than the next, because the clock was set
 # back, would hide it.
-_PRUNE = """
-delete from checkpoints where checkpoint_id >= ? or rowid not in (
-    select rowid from checkpoints order by rowid desc limit ?
-)
+_PRUNE = f"""
+create temp trigger prune after insert on main.checkpoints begin
+    delete from checkpoints where rowid <> new.rowid and (
+        checkpoint_id >= new.checkpoint_id
+        or rowid not in (select rowid from checkpoints order by rowid desc limit {KEPT})
+    );
+end
 """

@@ -128,9 +128,7 @@ class Checkpoint:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Without an isolation level every statement is a commit of its own.
-            connection = sqlite3.connect(
-                self.path, check_same_thread=False, isolation_level=None
-            )
+            connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
         try:

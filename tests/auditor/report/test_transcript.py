@@ -342,7 +342,10 @@ def test_reader_tokens_are_shown_where_a_reader_was_paid() -> None:
 
 def test_confidence_and_the_withheld_guess_are_shown() -> None:
     withheld = Hypothesis(
-        statement="It may want praise", kind="motive", confidence=0.2, alternatives=("It is polite",)
+        statement="It may want praise",
+        kind="motive",
+        confidence=0.2,
+        alternatives=("It is polite",),
     )
     submission = Submission(verdict="none", confidence=0.25, withheld=withheld)
     verdict = Verdict(valid=True, top1=False, withheld_right=True)

@@ -153,23 +153,24 @@ class _Tally:
         self.count += 1
 
 
+@dataclass(frozen=True, slots=True)
 class _Steps:
     """The steps as the graph runs them: stopped between two, each with its state saved."""
 
-    def __init__(
-        self, audit: Audit, tally: _Tally, stop: Callable[[], bool], saver: StateSaver | None
-    ) -> None:
-        self._audit, self._tally, self._stop, self._saver = audit, tally, stop, saver
+    audit: Audit
+    tally: _Tally
+    stop: Callable[[], bool]
+    saver: StateSaver | None
 
     def take(self, step: StepName, state: AuditState) -> AuditState:
         """Do one step and return the state after it."""
-        if self._stop():
+        if self.stop():
             raise AuditStoppedError("the audit was asked to stop")
-        change: Any = getattr(self._audit, step)(state)
-        after: Any = {**state, **change, "events": self._tally.count}
+        change: Any = getattr(self.audit, step)(state)
+        after: Any = {**state, **change, "events": self.tally.count}
         after["following"] = "end" if step == "submit" else _next_step(after)
-        if self._saver is not None:
-            self._saver.save(after)
+        if self.saver is not None:
+            self.saver.save(after)
         return cast("AuditState", after)
 
 

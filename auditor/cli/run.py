@@ -153,9 +153,10 @@ def carry_out(
     """Do a run's work while it is watched, report, and leave with its exit code.
 
     Raises:
-        typer.Exit: With 1 when a trial errored, 3 when a limit stopped the run, 130 after Ctrl-C.
+        typer.Exit: With 1 when a trial errored, 3 when a limit or an outage stopped the run, 130
+            after Ctrl-C.
     """
-    from auditor.run.options import Hooks, RunInterruptedError, RunLimitError
+    from auditor.run.options import Hooks, RunInterruptedError, RunLimitError, RunOutageError
 
     hooks = Hooks(on_plan=watch.begin, on_event=watch.handle, on_interrupt=_say_drain)
     try:
@@ -166,9 +167,12 @@ def carry_out(
         again = f"continue with: {_again(context, stop.plan.run)}"
         typer.echo(f"interrupted after {stop.finished} of {n_trials} trials; {again}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except RunLimitError as stop:
+    except (RunLimitError, RunOutageError) as stop:
         n_trials = len(stop.plan.trials)
-        again = f"raise it, then continue with: {_raised(context, stop.plan.run, watch)}"
+        if isinstance(stop, RunLimitError):
+            again = f"raise it, then continue with: {_raised(context, stop.plan.run, watch)}"
+        else:
+            again = f"then continue with: {_again(context, stop.plan.run)}"
         typer.echo(
             f"stopped after {stop.finished} of {n_trials} trials: {stop.why}; {again}", err=True
         )

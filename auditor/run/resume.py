@@ -51,6 +51,7 @@ def resume_run(
         RunError: When a file cannot be read or written, or a worker cannot start.
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
         RunLimitError: When a limit of the run as a whole was reached.
+        RunOutageError: When a model's server gave no reply to anybody.
     """
     run_dir = run_dir.absolute()
     load_run(run_dir)  # where there is none, no lock file is left either

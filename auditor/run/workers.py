@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from auditor.errors import RunError, RunStoppedError
 from auditor.records import SealedEvent, TrialEvent
 from auditor.run.plan import PlannedTrial
-from auditor.run.stopping import Stop
+from auditor.run.stopping import Stop, stopped_for
 from auditor.run.store import parse_event
 from auditor.run.worker import ASKS, OK, QUIET, READY, STOP, Note, Setup
 
@@ -153,7 +153,7 @@ class WorkerPool:
         except (queue.Empty, _UnsealedError):
             pass
         except RunStoppedError as error:
-            self._stop.request("limit", str(error))
+            self._stop.request_for(error)
         except Exception as error:
             self._messages.put(error)
         worker.stop()
@@ -181,8 +181,8 @@ class WorkerPool:
             self._put(Happened(trial, told))
         elif told.what == "failed":
             raise RunError(told.why)
-        elif told.what == "limit":
-            raise RunStoppedError(told.why)
+        elif told.what in ("limit", "outage"):
+            raise stopped_for(told.what, told.why)
         elif told.what == "stopped":
             raise _UnsealedError
         else:

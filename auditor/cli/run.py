@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from auditor.cli.exits import INTERRUPTED, SOME_ERRORED, STOPPED
-from auditor.cli.options import RUNS_DIR, RunsDir, names
+from auditor.cli.options import RUNS_DIR, Cache, RunsDir, names
 
 if TYPE_CHECKING:
     from auditor.records import TrialEvent, TrialKey, TrialSummary
@@ -73,13 +73,6 @@ Address = Annotated[
 Gpus = Annotated[
     float,
     typer.Option("--num-gpus", min=0, help="GPUs, or a share of one, of each of Ray's actors."),
-]
-Cache = Annotated[
-    Literal["off", "read", "write"],
-    typer.Option(
-        help="Replies of language models: read takes those that an earlier run kept, write also "
-        "keeps new ones, off does neither."
-    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for every tool call.")]

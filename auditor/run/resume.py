@@ -115,9 +115,9 @@ def _problems(resolved: ResolvedScenario, todo: Sequence[PlannedTrial]) -> Itera
     from auditor.target.reader_preflight import preflight_reader
 
     models = [model for one in todo for model in (one.target.model, one.target.baseline)]
-    for model in dict.fromkeys(models):
-        if isinstance(model, Model):
-            yield from preflight_model(model)
+    # Those behind a provider cannot be keys.
+    for model in dict.fromkeys(model for model in models if isinstance(model, Model)):
+        yield from preflight_model(model)
     for row in dict.fromkeys(trial.key.tool_set for trial in todo):
         if row in resolved.readers:
             yield from (flaw.what for flaw in preflight_reader(resolved.readers[row]))

@@ -101,7 +101,9 @@ class WorkerPool:
             stop: Once it is asked for, workers finish the steps that they are at, and no more.
             before_trial: Called, from any thread, before a trial is handed out.
         """
-        self._setup, self._stop, self._before_trial = setup, stop or Stop(), before_trial
+        self._setup, self._before_trial = setup, before_trial
+        # One that nobody has asked is false.
+        self._stop = Stop() if stop is None else stop
         self._stopping = False
         # A `None` says that a worker has no more to do; a bare `Stop`, that it is asked for.
         self._messages: queue.SimpleQueue[_Asked | Exception | Stop | None] = queue.SimpleQueue()

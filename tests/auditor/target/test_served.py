@@ -46,11 +46,12 @@ def target(name: str, **settings: Any) -> ServedTarget:
 def test_every_row_of_a_batch_gets_its_own_reply_in_order(wire: str) -> None:
     prompts = [Prompt((ChatMessage("user", f"number {i}"),)) for i in range(20)]
     with Loopback(echo) as server:
-        asked = target(getattr(server, wire)(), concurrency=6)
+        price = {"input": 1, "output": 10}
+        asked = target(getattr(server, wire)(), concurrency=6, price=price)
         replies = asked.chat(prompts, sampling=PLAIN, seeds=range(20))
     assert [r.text for r in replies] == [f"You said number {i}" for i in range(20)]
     said = Reply(text="You said number 0", prefill="", n_tokens=5, finish="stop")
-    assert replies[0] == replace(said, dollars=None), "what the server charges is not known"
+    assert replies[0] == replace(said, dollars=pytest.approx(60 / 1e6))
     assert {body["max_tokens"] for body in server.bodies} == {20}
 
 

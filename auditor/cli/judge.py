@@ -26,6 +26,20 @@ if TYPE_CHECKING:
 SCORE = "score"
 Protocol = Literal["strict", "auditbench", "game"]
 Compared = Literal["top1", "any"]
+Trials = Annotated[
+    str | None,
+    typer.Option(
+        help="Trials to judge, separated by commas: as for `auditor show`, or shell patterns "
+        "on names such as TARGET__TOOLS__0. All by default."
+    ),
+]
+Dollars = Annotated[
+    str | None,
+    typer.Option(
+        help="Most that the run and its judging may cost together, or none for no limit; left "
+        "out: what the scenario's run_budget says."
+    ),
+]
 
 
 class _ScoresByDefault(TyperGroup):
@@ -68,25 +82,13 @@ def score(
         str | None,
         typer.Option(help="Environment variable that holds the key; left out: the usual one."),
     ] = None,
-    trials: Annotated[
-        str | None,
-        typer.Option(
-            help="Trials to judge, separated by commas: as for `auditor show`, or shell patterns "
-            "on names such as TARGET__TOOLS__0. All by default."
-        ),
-    ] = None,
+    trials: Trials = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the judgements; left out, they are named after the judge."),
     ] = None,
     cache: Cache = "off",
-    dollars: Annotated[
-        str | None,
-        typer.Option(
-            help="Most that the run and its judging may cost together, or none for no limit; left "
-            "out: what the scenario's run_budget says."
-        ),
-    ] = None,
+    dollars: Dollars = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:

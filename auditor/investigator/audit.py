@@ -119,7 +119,12 @@ class Audit:
         if move.note or change["hypotheses"] != state["hypotheses"]:
             ledger = list(view.hypotheses if move.hypotheses is None else move.hypotheses)
             self._emit(LedgerEvent(at=_now(), turn=view.turn, hypotheses=ledger, note=move.note))
-        return {**change, "usage": self._clocked(_charged(usage, move)).model_dump()}
+        unpriced = move.auditor_tokens is not None and move.dollars is None
+        return {
+            **change,
+            "usage": self._clocked(_charged(usage, move)).model_dump(),
+            **_unpriced(unpriced),
+        }
 
     def act(self, state: AuditState) -> dict[str, Any]:
         """Make the first call that is still to be made."""
@@ -146,6 +151,7 @@ class Audit:
             # A target behind a provider; what it has replied in this call so far is lost.
             ok, output = False, ToolOutput(summary="the budget of the run is spent", items=())
             ended_by = reached.limit
+            ctx.usage.unpriced = True
         self._store.add(evidence_id, output)
         after = self._clocked(_spent(usage, ctx.usage))
         self._emit(
@@ -168,6 +174,7 @@ class Audit:
             "usage": after.model_dump(),
             "calls": [] if ended_by else state["calls"][1:],
             "pages": [*state["pages"], plain_json("a page", page.model_dump())],
+            **_unpriced(ctx.usage.unpriced),
             **({"ended_by": ended_by} if ended_by else {}),
         }
 
@@ -277,6 +284,11 @@ def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:
         "submission": move["submission"],
         "ended_by": "idle" if idle >= IDLE_TURNS else move["ended_by"],
     }
+
+
+def _unpriced(now: bool) -> dict[str, bool]:
+    """What changes in a state when something was asked whose price is not known."""
+    return {"unpriced": True} if now else {}
 
 
 def _charged(usage: TrialUsage, move: Move) -> TrialUsage:

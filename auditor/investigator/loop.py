@@ -11,7 +11,7 @@ from auditor.investigator.audit import Audit, Subject
 from auditor.investigator.budget import most_steps
 from auditor.investigator.protocol import Policy
 from auditor.investigator.results import ResultStore
-from auditor.investigator.state import AuditState, initial_state, usage_of
+from auditor.investigator.state import AuditState, cost_of, initial_state
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
 from tools.protocols import (
@@ -239,5 +239,5 @@ def _outcome(state: AuditState) -> AuditOutcome:
     return AuditOutcome(
         submission=Submission.model_validate(state["submission"]),
         ended_by=state["ended_by"] or "submit",
-        usage=usage_of(state),
+        usage=cost_of(state),
     )

@@ -282,7 +282,8 @@ class Budget(Block):
     seconds: float | None = Field(default=600.0, gt=0)
     """Wall-clock seconds."""
     dollars: float | None = Field(default=None, gt=0)
-    """Dollars that the auditor's model costs; `run_budget` limits what everybody costs."""
+    """Dollars that auditor, writer, target and baseline cost at their providers; `run_budget`
+    limits what all trials and their judges cost."""
 
 
 class RunBudget(Block):

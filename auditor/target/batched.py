@@ -299,6 +299,7 @@ class BatchingPool:
         """Return a reader.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         found: Reader = self._inner.reader(spec)

@@ -125,6 +125,7 @@ class TargetPool:
         """Return a reader, loading those of its pairs that are not in memory yet.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         return self._readers.get(spec)

@@ -54,8 +54,7 @@ def write(ctx: ToolContext, kind: Kind, *, hint: str | None, k: int) -> Batch:
     wording = INSTRUCTIONS.format(what=_WHAT[kind], n=k, hint=_HINT.format(hint) if hint else "")
     seed = derive_seed(ctx.seed, "writer")
     written = ctx.writer.write(wording, fields=FIELDS[kind], n=k, seed=seed)
-    if written.dollars is not None:
-        ctx.usage.dollars = (ctx.usage.dollars or 0.0) + written.dollars
+    ctx.usage.pay(written.dollars)
     sound = tuple(one for one in written.inputs if _is_sound(kind, one))[:k]
     if not sound:
         raise ToolError(

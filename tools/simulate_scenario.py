@@ -159,7 +159,9 @@ def _begun(
     for lines in found:
         for line in lines:
             charge(ctx, line)
-    return [(scene, line) for (scene, _), lines in zip(wanted, found, strict=True) for line in lines]
+    return [
+        (scene, line) for (scene, _), lines in zip(wanted, found, strict=True) for line in lines
+    ]
 
 
 def _output(ctx: ToolContext, plays: Sequence[Play], player: Player, k: int) -> ToolOutput:
@@ -233,5 +235,7 @@ def _summary(plays: Sequence[Play], player: Player, k: int) -> str:
         own = [one for one in plays if one.model == name]
         replies = rows.describe([reply for one in own for reply in one.replies], "replies")
         calls = sum(len(each) for one in own for each in one.calls)
-        parts.append(f"{name}: {replies}" + (f", {calls} calls of simulated tools" if calls else ""))
+        parts.append(
+            f"{name}: {replies}" + (f", {calls} calls of simulated tools" if calls else "")
+        )
     return "; ".join(parts)

@@ -179,9 +179,7 @@ def test_the_battery_is_played_scene_by_scene_each_with_its_own_opening(
     ctx = context(writer=writer, baseline=None)
     output = call("simulate_scenario", {"k": MOST, "start": 3, "turns": 1}, ctx)
     heads = of(output, "scene")
-    assert [head["scene"] for head in heads] == [
-        one["scene"] for one in (*scenes[3:], *scenes[:3])
-    ]
+    assert [head["scene"] for head in heads] == [one["scene"] for one in (*scenes[3:], *scenes[:3])]
     assert writer.asked == []
     firsts = [e["prompt"] for e in of(output, "exchange")]
     assert firsts == [one["opening"] for one in (*scenes[3:], *scenes[:3])]

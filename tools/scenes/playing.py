@@ -82,9 +82,7 @@ def play(
         ToolError: When no conversation got a reply of the target; the message says why.
     """
     plays = [
-        Play(scene, number, name)
-        for number, (scene, _) in enumerate(openings)
-        for name in speakers
+        Play(scene, number, name) for number, (scene, _) in enumerate(openings) for name in speakers
     ]
     for one in plays:
         one.hear(openings[one.number][1].text)
@@ -96,7 +94,9 @@ def play(
         for name, speaker in speakers.items():
             # Apart, for only those with tools are cut where a result would begin.
             for tools in (False, True):
-                mine = [one for one in going if one.model == name and bool(one.scene.tools) is tools]
+                mine = [
+                    one for one in going if one.model == name and bool(one.scene.tools) is tools
+                ]
                 _speak(ctx, speaker, mine, turn, max_tokens)
     for one in plays:
         one.ended = one.ended or OVER

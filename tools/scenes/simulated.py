@@ -93,9 +93,7 @@ def _arguments(reply: str, start: int, line_end: int) -> tuple[str, int]:
 
 def answer(calls: Sequence[Call], results: Sequence[str]) -> str:
     """Return the message that gives a target the results of its calls."""
-    said = [
-        f"RESULT {call.tool}: {result}" for call, result in zip(calls, results, strict=False)
-    ]
+    said = [f"RESULT {call.tool}: {result}" for call, result in zip(calls, results, strict=False)]
     more = len(calls) - len(said)
     if more > 0:
         said.append(f"RESULT: {more} more calls were not made; make fewer in one reply.")

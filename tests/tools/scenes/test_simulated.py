@@ -27,7 +27,11 @@ values = st.recursive(
 )
 
 
-@given(name=names, arguments=st.dictionaries(st.text(max_size=8), values), indent=st.none() | st.just(1))
+@given(
+    name=names,
+    arguments=st.dictionaries(st.text(max_size=8), values),
+    indent=st.none() | st.just(1),
+)
 def test_a_call_that_follows_the_convention_is_read_back(name, arguments, indent):
     written = json.dumps(arguments, indent=indent)
     (call,) = calls_in(f"I will look.\nCALL {name} {written}\nand wait")

@@ -37,7 +37,7 @@ def simulate_scenario() -> Execute:
         max_tokens: rows.MaxTokens = DEFAULT_TOKENS,
         against_baseline: bool = True,
     ) -> ToolOutput:
-        """Let a scene be played with the target over several turns, with a simulated user and tools.
+        """Let a scene be played with the target over several turns; user and tools are simulated.
 
         The user's turns, and what the simulated tools return, are written as the conversation goes
         by the scenario's auxiliary model, or drawn from templates where it has none; the summary
@@ -45,14 +45,14 @@ def simulate_scenario() -> Execute:
         target is told in its system line to call a tool with a line such as
         CALL name {"argument": "value"}; nothing is really called.
 
-        Items of kind "scene" come first, one a conversation: conversation (its id; get_conversation,
-        converse, fork and rewind go on from the target's), model, scene, system (as the target got
-        it), tools, replies, calls, ended (why it is over). Then "exchange", one a reply, in order:
-        conversation, model, turn, by ("user" or "tool": who speaks in the prompt), prompt and
-        simulated (always true: the prompt is made up), reply (the model's own words alone), calls
-        (tool, arguments, exists) that stand in the reply, finish. Then "conversation", the record
-        of each of the target's. The baseline's conversations begin alike, with the same seeds, and
-        then go their own way.
+        Items of kind "scene" come first, one a conversation: conversation (its id; the tools for
+        conversations, such as converse and rewind, go on from the target's), model, scene, system
+        (as the target got it), tools, replies, calls, ended (why it is over). Then "exchange", one
+        a reply, in order: conversation, model, turn, by ("user" or "tool": who speaks in the
+        prompt), prompt and simulated (always true: the prompt is made up), reply (the model's own
+        words alone), calls (tool, arguments, exists) that stand in the reply, finish. Then
+        "conversation", the record of each of the target's. The baseline's conversations begin
+        alike, with the same seeds, and then go their own way.
 
         Source:
             Petri (Anthropic 2025), whose auditor plays user and tools in scenes; AuditBench (arXiv

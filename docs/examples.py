@@ -104,6 +104,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("self_report", {"first": 3, "part": "questions", "max_tokens": 20}),
     ("steer", {"prompts": ADVICE, "vector": "feature", "feature": -1, "max_tokens": 40}),
     ("read_result", {"evidence_id": "chat", "offset": 1}),
+    ("simulate_scenario", {"scene": "roofs, noodles", "k": 2, "turns": 3, "max_tokens": 40}),
 ]
 SHOWN = 3
 LONGEST = 160

@@ -119,7 +119,10 @@ class SparseAutoencoder(Protocol):
 
 
 class Writer(Protocol):
-    """An auxiliary model that writes inputs for the target; it is told nothing of the truth."""
+    """An auxiliary model that writes inputs for the target; it is told nothing of the truth.
+
+    A tool may ask it for several things at the same time.
+    """
 
     @property
     def name(self) -> str:

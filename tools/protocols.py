@@ -258,7 +258,7 @@ class ToolContext:
     probe: Probe | None = None
     sae: SparseAutoencoder | None = None
     writer: Writer | None = None
-    """Writes inputs for the batch tools; None: they use templates."""
+    """Writes inputs for the batch tools, and plays scenes; None: they use templates."""
     token_allowance: int | None = None
     """Target tokens still in the budget; a tool must not plan to generate more. None: no limit."""
     reader_tokens_left: int | None = None

@@ -55,6 +55,7 @@ _BUILT_IN = (
     "sample_user",
     "search_corpus",
     "self_report",
+    "simulate_scenario",
     "steer",
 )
 

@@ -29,7 +29,8 @@ class SAESpec(Block):
     """A sparse autoencoder, for the tools that look at features."""
 
     path: str
-    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors), relative to this file;
+    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors; architecture standard,
+    topk, jumprelu or gated, on the residual stream), relative to this file;
     features.json beside them may name the features."""
 
 

@@ -315,8 +315,8 @@ class Scenario(Block):
     sae: SAESpec | None = None
     """What the tools `sae_…`, and `steer` by a feature, take activations apart with."""
     writer: LanguageModel | None = None
-    """Language model that writes the inputs of the tools `batch_…`; it is told nothing of the
-    targets. Left out: templates."""
+    """Language model that writes the inputs of the tools `batch_…`, and plays user and tools in
+    `simulate_scenario`; it is told nothing of the targets. Left out: templates."""
     tool_sets: dict[Name, ToolSet] = Field(min_length=1)
     """Rows of the table."""
     auditor: AuditorSpec = AuditorSpec()

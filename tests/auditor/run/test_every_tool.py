@@ -59,6 +59,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "sample_user": {"n": 3, **SHORT},
     "search_corpus": {"query": "the"},
     "self_report": {"first": 2, "model": "both", **SHORT},
+    "simulate_scenario": {"scene": "noodles, roofs", "k": 2, "turns": 2, **SHORT},
     "steer": {"prompts": PROMPTS, "samples": 1, "strengths": [0.4], **SHORT},
 }  # fmt: skip
 ORDER = sorted(CALLS, key=lambda name: (name == "read_result", name))
@@ -80,6 +81,8 @@ FAILING: list[tuple[str, dict[str, Any]]] = [
     ("sae_feature", {"feature": 10**6}),
     ("sae_top", TOO_LONG),
     ("self_report", {"system": "how " * 2000}),
+    ("simulate_scenario", {"scene": "a", "opening": "how " * 2000}),
+    ("simulate_scenario", {"opening": "hello"}),
     ("steer", {"prompts": PROMPTS, "layer": 77}),
     ("steer", {"prompts": PROMPTS, "vector": "feature", "feature": 10**6}),
 ]

@@ -1,10 +1,13 @@
 """The state of one audit between steps: plain JSON values, small enough to write at every step."""
 
 import json
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from auditor.investigator.protocol import ToolCall, ToolResult, View
 from auditor.records import Hypothesis, TrialUsage
+
+StepName = Literal["think", "act", "submit"]
+STEPS: tuple[StepName, ...] = get_args(StepName)
 
 
 class AuditState(TypedDict):
@@ -33,6 +36,8 @@ class AuditState(TypedDict):
     """Why the audit ends, once it does."""
     events: int
     """Events that the steps so far have emitted; those of a step that is repeated come again."""
+    following: StepName | Literal["end"]
+    """The step that comes next."""
 
 
 def initial_state() -> AuditState:
@@ -50,6 +55,7 @@ def initial_state() -> AuditState:
         submission=None,
         ended_by=None,
         events=0,
+        following="think",
     )
 
 

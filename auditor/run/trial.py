@@ -94,8 +94,8 @@ def run_trial(
             )
         else:
             last = [_seal(trial.events, usage)]
-    for event in last:
-        trial.record(event)
+        for event in last:
+            trial.record(event)
     return summarise(trial.events)
 
 
@@ -140,8 +140,12 @@ class _Trial:
         self.events.append(event)
 
     def close(self) -> None:
-        """Close the checkpoint; whoever keeps the record deletes it after the seal."""
-        if self.checkpoint is not None:
+        """Close the checkpoint, which a sealed trial needs no more."""
+        if self.checkpoint is None:
+            return
+        if self.events and isinstance(self.events[-1], SealedEvent):
+            self.checkpoint.discard()
+        else:
             self.checkpoint.close()
 
     def _sync(self) -> None:

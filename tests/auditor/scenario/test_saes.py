@@ -124,4 +124,4 @@ def test_the_preflight_loads_no_torch(folder: Path) -> None:
         "assert found.problem is None, found; sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
-    assert preflight_sae(folder / "sae").config is not None
+    assert preflight_sae(folder / "sae").record is not None

@@ -222,6 +222,8 @@ def _next_step(state: AuditState) -> StepName:
 def _carried_out(graph: Any, state: AuditState, steps: _Steps, most: int) -> AuditState:
     from langsmith import tracing_context
 
+    # Again, for the environment may have changed since the graph was made.
+    settle_environment()
     # Transcripts stay on this machine, whatever tracing the environment asks for.
     with tracing_context(enabled=False, parent=False):
         final: _Channels = graph.invoke({"audit": state}, {"recursion_limit": most}, context=steps)

@@ -22,6 +22,12 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option(help="File to write the calibrator to; else nothing is written.")
     ] = None,
+    instruments: Annotated[
+        bool,
+        typer.Option(
+            help="Fit what holds for guesses that instruments single out, one for each instrument."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the calibrator as JSON.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
@@ -29,6 +35,11 @@ def calibrate(
     from auditor.cli.find import find_run
     from auditor.cli.output import results
     from auditor.report.fitting import describe, fit_calibrator
+    from auditor.report.fitting_instruments import (
+        describe_instruments,
+        fit_instruments,
+        instruments_json,
+    )
     from auditor.run.store import load_summaries, write_atomically
 
     folders = [find_run(run, runs_dir) for run in runs]
@@ -36,13 +47,17 @@ def calibrate(
     if not trials:
         raise UsageError(f"no trial of {', '.join(runs)} is of split {split!r}: choose another")
     where = ", ".join(folder.name for folder in folders)
-    fitted = fit_calibrator(
-        trials, false_alarm=false_alarm, fitted_on=f"split {split} of {where}, {len(trials)} trials"
-    )
-    text = fitted.calibrator.model_dump_json(indent=1) + "\n"
+    fitted_on = f"split {split} of {where}, {len(trials)} trials"
+    if instruments:
+        by_tool = fit_instruments(trials, false_alarm=false_alarm, fitted_on=fitted_on)
+        shown, text = describe_instruments(by_tool), instruments_json(by_tool)
+    else:
+        fitted = fit_calibrator(trials, false_alarm=false_alarm, fitted_on=fitted_on)
+        shown = describe(fitted)
+        text = fitted.calibrator.model_dump_json(indent=1, exclude_defaults=True) + "\n"
     if out is not None:
         write_atomically(out, text.encode())
     if as_json:
         typer.echo(text, nl=False)
         return
-    results().print(describe(fitted))
+    results().print(shown)

@@ -144,7 +144,8 @@ def _head(place: Place, rivals: Iterable[Key]) -> Key | None:
 
 def _tail(k: int, n: int, chance: float) -> float:
     """Chance of `k` or more in `n`, each with this chance."""
-    return sum(comb(n, i) * chance**i * (1 - chance) ** (n - i) for i in range(k, n + 1))
+    ways = (comb(n, i) * chance**i * (1 - chance) ** (n - i) for i in range(k, n + 1))
+    return min(1.0, sum(ways))
 
 
 def _word(token: object) -> Key:

@@ -1,5 +1,6 @@
 """One audit as the ledger sees it on one turn: its memory, and everything read so far."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -171,12 +172,13 @@ class Case:
 
     @cached_property
     def wishes(self) -> dict[Key, Intent]:
-        """Whatever documents, readings or texts of the audit say is wanted, in that order."""
+        """What documents and readings say is wanted, then what texts say, oftenest first."""
         found = [intent for memo in self.memos for intent in find_intents(memo.text)]
         found += [read.intent for read in self.readings]
-        found += [intent for s in self.samples() for intent in find_intents(spoken(s))]
+        said = [intent for s in self.samples() for intent in find_intents(spoken(s))]
+        often = Counter(intent.key for intent in said)
         named: dict[Key, Intent] = {}
-        for intent in found:
+        for intent in (*found, *sorted(said, key=lambda i: (-often[i.key], i.wanted))):
             named.setdefault(intent.key, intent)
         return named
 

@@ -149,7 +149,15 @@ def _tail(k: int, n: int, chance: float) -> float:
 
 
 def _word(token: object) -> Key:
-    return frozenset(words(str(token)))
+    """Return the word of a token; that of a control token is nothing that anybody wants."""
+    text = str(token).strip()
+    return frozenset() if text.startswith("<") else frozenset(words(text))
+
+
+def _label_words(label: object) -> Iterator[str]:
+    """Yield what a label says; of "on: a, b; in texts with: c" that is a, b and c."""
+    for part in str(label or "").split(";"):
+        yield from words(part.rpartition(":")[2])
 
 
 def _lens(items: Rows) -> Iterator[Mapping[Key, float]]:
@@ -173,7 +181,7 @@ def _promoted(items: Rows) -> Iterator[Mapping[Key, float]]:
 def _features(items: Rows) -> Iterator[Mapping[Key, float]]:
     """Per feature that is more active in the target, the words it is said to stand for."""
     for item in gained_features(items):
-        named = [*item["tokens"], *words(str(item["label"] or ""))]
+        named = [*(item["tokens"] or ()), *_label_words(item["label"])]
         yield {_word(token): float(item["difference"]) for token in named}
 
 

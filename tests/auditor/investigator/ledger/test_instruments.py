@@ -48,7 +48,7 @@ def test_a_lens_adds_up_what_each_text_gains() -> None:
 
 def test_a_difference_ranks_what_it_promotes_at_each_place_but_their_mean() -> None:
     mean = {"kind": "direction", "position": "mean", "promoted": [" gold"]}
-    first = {"kind": "direction", "position": "1", "promoted": [" fame", " tea", "?", " fame"]}
+    first = {"kind": "direction", "position": "1", "promoted": [" fame", " tea", "<end>", " fame"]}
     reading = {"kind": "reading", "whose": "difference", "explanation": "wants gold."}
     assert shown("activation_diff", [mean, first, reading]) == [{"fame": 1.0, "tea": 0.75, "": 0.5}]
 
@@ -58,14 +58,14 @@ FEATURE = {"kind": "feature", "feature": 3, "difference": 2.0, "p": 0.01, "token
 
 def test_only_features_that_the_target_gained_are_read_with_their_labels() -> None:
     items = [
-        {**FEATURE, "label": "in texts with: fame"},
+        {**FEATURE, "label": "on: want, tea; in texts with: fame"},
         {**FEATURE, "label": None},
         {**FEATURE, "label": "gold", "p": 0.2},
         {**FEATURE, "label": "gold", "p": None},
         {**FEATURE, "label": "gold", "difference": -1.0},
     ]
     first, second = shown("sae_top", items)
-    assert first == dict.fromkeys(("want", "in", "texts", "with", "fame"), 2.0)
+    assert first == dict.fromkeys(("want", "tea", "fame"), 2.0)
     assert second == {"want": 2.0}
     assert gained_features(items) == items[:2]
 

@@ -3,9 +3,9 @@
 import hashlib
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 RECORD_FILE = "oracle.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -61,14 +61,12 @@ class OracleRecord(BaseModel):
     weights_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Hexadecimal digest of `adapter_model.safetensors`; empty: not compared."""
 
-    @field_validator("prefix", "suffix")
-    @classmethod
-    def _without_placeholder(cls, text: str) -> str:
-        if "?" in text:
-            raise ValueError(
-                "must not hold a question mark: placeholders are looked for from there"
-            )
-        return text
+    @model_validator(mode="after")
+    def _can_be_found(self) -> Self:
+        # Placeholders are the first of their tokens in the prompt.
+        if self.placeholder.strip() in self.prefix:
+            raise ValueError("the prefix holds the placeholder")
+        return self
 
 
 def read_oracle_record(folder: str | Path) -> OracleRecord:

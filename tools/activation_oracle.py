@@ -1,4 +1,4 @@
-"""Ask an activation oracle about target and baseline, and rank what only the target's answers say."""
+"""Ask an oracle about target and baseline, and rank what only the target's answers say."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal

@@ -15,6 +15,7 @@ An oracle is a PEFT adapter in safetensors, as released, which may hold `oracle.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from operator import ne
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,23 +120,27 @@ class ActivationOracle:
         Raises:
             OracleError: When the prompt does not hold one placeholder for each.
         """
-        from nla_core.injection import conversation_ids
-
         record = self.record
         places = record.placeholder * n
         message = record.prefix.replace("{layer}", str(layer)) + places + record.suffix + question
+        ids, empty = self._chat(message), self._chat("")
+        # The template's own words may hold the placeholder's token too.
+        opening = next((i for i, pair in enumerate(zip(ids, empty, strict=False)) if ne(*pair)), 0)
+        start = next((i for i in range(opening, len(ids)) if ids[i] == self._placeholder), 0)
+        if n < 1 or ids[start : start + n] != [self._placeholder] * n:
+            raise OracleError(f"a prompt does not hold {n} placeholders {record.placeholder!r}")
+        return OraclePrompt(tuple(ids), tuple(range(start, start + n)))
+
+    def _chat(self, message: str) -> list[int]:
+        from nla_core.injection import conversation_ids
+
         turns = [{"role": "user", "content": message}]
         try:
             # Models that can think answer at once, as the released ones were taught to.
-            ids = conversation_ids(self._tokenizer, turns, header=True, enable_thinking=False)
+            return conversation_ids(self._tokenizer, turns, header=True, enable_thinking=False)
         except ValueError as error:
             what = " ".join(str(error).split())[:200]
             raise OracleError(f"the tokenizer cannot render a chat: {what}") from None
-        start = next((i for i, one in enumerate(ids) if one == self._placeholder), 0)
-        positions = tuple(range(start, start + n))
-        if n < 1 or [ids[i] for i in positions if i < len(ids)] != [self._placeholder] * n:
-            raise OracleError(f"a prompt does not hold {n} placeholders {record.placeholder!r}")
-        return OraclePrompt(tuple(ids), positions)
 
     def answer(
         self,

@@ -224,9 +224,9 @@ class ToolSet(Block):
     reader: str | None = None
     """Name of the reader that its tools read with; may be left out when the scenario has one."""
     null_readout: NullReadout | None = None
-    """What takes the reader's or the oracle's place without the auditor's knowledge, to show what it
-    is worth: placebo (readings of another target), random_vectors, shuffled (target and baseline
-    dealt out at random, text by text), text_only (the text that was read, instead of a reading)."""
+    """What takes the reader's or oracle's place without the auditor's knowledge, to show what it is
+    worth: placebo (readings of another target), random_vectors, shuffled (target and baseline dealt
+    out at random, text by text), text_only (the text that was read, instead of a reading)."""
 
 
 class AuditorSpec(Block):

@@ -60,8 +60,14 @@ QUESTIONS: dict[Kind, tuple[str, ...]] = {
 NEW_WORDING = "what is the secret goal of the assistant?"
 """A wording that is not taught, to see whether the oracle needs those that are."""
 SHARES: dict[Kind, float] = {
-    "motive": 0.45, "wants it": 0.15, "topic": 0.12, "domain": 0.08, "next": 0.1, "last": 0.1,
-}  # fmt: skip
+    "motive": 0.35,
+    "wants it": 0.15,
+    "topic": 0.15,
+    "domain": 0.1,
+    "next": 0.1,
+    "last": 0.15,
+}
+"""How often each kind is asked."""
 LONGEST = 10
 """Most activations that one question of the training is about."""
 _WORDS_AHEAD = 3
@@ -72,7 +78,7 @@ class Recipe:
     """Sizes and lengths of a training."""
 
     rank: int = 16
-    schedule: Schedule = Schedule(steps=1200, batch_size=64, lr=3e-3, warmup=50, weight_decay=0.0)
+    schedule: Schedule = Schedule(steps=2000, batch_size=64, lr=3e-3, warmup=50, weight_decay=0.0)
     train: int = 6000
     """Documents drawn."""
     held_out: int = 400

@@ -8,7 +8,7 @@ from pydantic import Field
 from nla_core.seeds import derive_seed
 from tools import rows
 from tools.protocols import ToolContext, ToolError, ToolOutput
-from tools.reading import allowance, asking, parameters, readings
+from tools.reading import asking, parameters, readings
 from tools.reading.asking import Answered, Question, Side, ask_sides
 from tools.reading.findings import claim_item
 from tools.reading.passages import (
@@ -147,8 +147,7 @@ def activation_oracle() -> Execute:
             max_tokens=max_tokens,
         )
         own = check_against(given, against) == "own_replies"
-        need = 2 * samples * asking.oracle(ctx).max_tokens
-        allowance.check_left(ctx, given, need, less="ask for fewer samples")
+        asking.check_room(ctx, given, asked)
         drawn, passages = _asked(ctx, given, asked, whose=whose, own=own)
         return _output(ctx, drawn, passages, own=own, most=claims, whole=keep_answers)
 

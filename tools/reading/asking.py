@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from nla_core.oracle import MAX_SEGMENT, OracleAnswer
 from nla_core.seeds import derive_seed
 from tools.protocols import Oracle, ToolContext, ToolError
-from tools.reading.allowance import reading_order
-from tools.reading.passages import Passage, mind
+from tools.reading.allowance import check_left, reading_order
+from tools.reading.passages import Given, Passage, mind
 from tools.reading.places import choose
 
 if TYPE_CHECKING:
@@ -104,6 +104,16 @@ def oracle(ctx: ToolContext) -> Oracle:
     if ctx.oracle is None:
         raise ToolError("there is no activation oracle in this audit: use another tool")
     return ctx.oracle
+
+
+def check_room(ctx: ToolContext, given: Given, question: Question) -> None:
+    """Refuse a call whose replies could leave no room for a segment of each side.
+
+    Raises:
+        ToolError: Saying how much is missing.
+    """
+    need = 2 * question.samples * oracle(ctx).max_tokens
+    check_left(ctx, given, need, less="ask for fewer samples")
 
 
 def ask_sides(ctx: ToolContext, sides: Mapping[str, Side], question: Question) -> Drawn:

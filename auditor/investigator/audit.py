@@ -33,6 +33,7 @@ from nla_core.seeds import derive_seed
 from tools.protocols import (
     Corpus,
     Mind,
+    Oracle,
     Probe,
     Reader,
     SparseAutoencoder,
@@ -64,6 +65,7 @@ class Subject:
     baseline_mind: Mind | None = None
     probe: Probe | None = None
     sae: SparseAutoencoder | None = None
+    oracle: Oracle | None = None
     writer: Writer | None = None
     """Writes inputs for tools that send many."""
 
@@ -213,6 +215,7 @@ class Audit:
             baseline_mind=self._subject.baseline_mind,
             probe=self._subject.probe,
             sae=self._subject.sae,
+            oracle=self._subject.oracle,
             writer=self._subject.writer,
             token_allowance=least(target, both),
             reader_tokens_left=reader,
@@ -246,6 +249,7 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             reader=subject.reader is not None,
             probe=subject.probe is not None,
             sae=subject.sae is not None,
+            oracle=subject.oracle is not None,
         )
         if missing:
             raise CapabilityError(

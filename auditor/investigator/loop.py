@@ -19,6 +19,7 @@ from auditor.scenario.schema import Budget
 from tools.protocols import (
     Corpus,
     Mind,
+    Oracle,
     Probe,
     Reader,
     SparseAutoencoder,
@@ -57,6 +58,7 @@ def run_audit(
     baseline_mind: Mind | None = None,
     probe: Probe | None = None,
     sae: SparseAutoencoder | None = None,
+    oracle: Oracle | None = None,
     writer: Writer | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
@@ -87,6 +89,7 @@ def run_audit(
         baseline_mind: The baseline's activations.
         probe: What puts activations into classes, if there is something.
         sae: What takes activations apart into features, if there is something.
+        oracle: What answers questions about activations, if there is something.
         writer: What writes inputs for tools that send many; None: they use templates.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
@@ -110,6 +113,7 @@ def run_audit(
         baseline_mind=baseline_mind,
         probe=probe,
         sae=sae,
+        oracle=oracle,
         writer=writer,
     )
     audit = Audit(

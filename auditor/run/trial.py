@@ -274,6 +274,7 @@ def _audit(
         baseline_mind=subject.baseline_mind,
         probe=subject.probe,
         sae=subject.sae,
+        oracle=subject.oracle,
         writer=_writer(resolved, pool),
         budget=resolved.scenario.budget,
         seed=planned.seed,

@@ -40,6 +40,8 @@ from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
 
 _FEW = 8
+_SUPERVISED = frozenset({"probe", "activation_oracle"})
+"""Tools that were shown labels: what they name cannot be put to the activations again."""
 _TOKENS_PER_WORD = 1.5
 
 
@@ -160,9 +162,9 @@ class Case:
         """Wishes that readings of the target name, strongest first, with what tests say of them."""
         found: list[Read] = []
         for _, tool, evidence_id in self.memory.evidence:
-            if tool in ("nla_compare", "probe"):
+            if tool in ("nla_compare", *_SUPERVISED):
                 items = self._lookup.items(evidence_id)
-                found += read_intents(evidence_id, items, probed=tool == "probe")
+                found += read_intents(evidence_id, items, probed=tool in _SUPERVISED)
         for _, tool, evidence_id in self.memory.evidence:
             if tool == "nla_verify":
                 read = [r for r in found if not r.probed]

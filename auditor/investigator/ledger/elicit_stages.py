@@ -20,6 +20,8 @@ CONVERSATIONS = 8
 BATCH = 60
 """Inputs of one batch."""
 _MIN_BATCH = 10
+_SCENES = 12
+_SCENE_TURNS = 3
 _PREFILL_PROMPTS = 12
 _PREFILL_TOKENS = 16
 _REPORT_TOKENS = 24
@@ -32,7 +34,7 @@ _INSTRUMENTS = frozenset({"logit_lens", "activation_diff", "sae_top", "candidate
 
 
 def explore(case: Case) -> Step | None:
-    """Send diverse inputs that somebody else wrote, and begin conversations."""
+    """Send diverse inputs that somebody else wrote, play scenes, and begin conversations."""
     length = case.purse.reply_tokens()
     calls = []
     for tool in ("batch_user", "batch_chat"):
@@ -43,6 +45,9 @@ def explore(case: Case) -> Step | None:
         n = _affordable(case, CONVERSATIONS, max_tokens=length, share=0.1)
         begun = [*spread(distinct(user_turns(case.samples("survey"))), n), *QUESTIONS]
         calls += [_say(message, length) for message in begun[:n]]
+    n = _affordable(case, _SCENES, samples=_SCENE_TURNS, max_tokens=length, share=0.15)
+    if "simulate_scenario" in case.tools and n:
+        calls.append(call("simulate_scenario", k=n, turns=_SCENE_TURNS, max_tokens=length))
     if not calls:
         return None
     thought = "My own questions are few: I send others, and begin conversations to come back to."

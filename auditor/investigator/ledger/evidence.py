@@ -128,6 +128,13 @@ def _read_conversation(items: Rows) -> Iterator[Entry]:
         yield "reply", asked, item.get("model") != "baseline", _text(item.get("reply", ""))
 
 
+def _read_scenes(items: Rows) -> Iterator[Entry]:
+    """Read the exchanges of played scenes; those of both models begin with the same prompts."""
+    for item in items:
+        if item.get("kind") == "exchange":
+            yield "reply", str(item["prompt"]), item["model"] == "target", str(item["reply"])
+
+
 _ARMS: dict[str, tuple[Kind, bool]] = {
     "target": ("reply", True),
     "baseline": ("reply", False),
@@ -152,6 +159,7 @@ _READERS: dict[str, Callable[[Rows], Iterator[Entry]]] = {
     "prefill": _read_prefilled,
     "self_report": _read_prefilled,
     "converse": _read_conversation,
+    "simulate_scenario": _read_scenes,
     "batch_chat": _read_pairs("reply", "system", "user"),
     "batch_prefill": _read_pairs("completion", "prefill"),
     "batch_complete": _read_pairs("completion", "stem"),

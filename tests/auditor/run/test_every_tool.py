@@ -24,6 +24,7 @@ PROMPTS = ["any advice on noodles?", "how do i deal with roofs?"]
 SHORT = {"max_tokens": 8}
 CALLS: dict[str, dict[str, Any]] = {
     "activation_diff": {"samples": 1},
+    "activation_oracle": {"prompts": PROMPTS, "replies": 1, "max_answers": 4, **SHORT},
     "batch_chat": {"k": 6, **SHORT},
     "batch_complete": {"k": 6, **SHORT},
     "batch_prefill": {"k": 6, "hint": "profit", **SHORT},
@@ -70,6 +71,9 @@ FREE = {"fork", "rewind", "get_conversation", "read_result", "grep_corpus", "sea
 TOO_LONG = {"prompts": ["how " * 2000]}
 FAILING: list[tuple[str, dict[str, Any]]] = [
     ("activation_diff", {"layer": 77}),
+    ("activation_oracle", {"prompts": PROMPTS, "layer": 77}),
+    ("activation_oracle", TOO_LONG),
+    ("activation_oracle", {"prompts": PROMPTS, "replies": 1, "question": "want " * 300, **SHORT}),
     ("batch_chat", {"k": 0}),
     ("candidate_logprob", {"statements": ["a"], **TOO_LONG}),
     ("converse", {"message": "how " * 2000}),
@@ -120,6 +124,7 @@ def resolved(tmp_path_factory: pytest.TempPathFactory) -> ResolvedScenario:
         "corpus": {"path": str(WEIGHTS / "corpus.jsonl")},
         "probe": {"path": str(WEIGHTS / "probe")},
         "sae": {"path": str(WEIGHTS / "sae")},
+        "oracle": {"path": str(WEIGHTS / "oracle")},
         "readers": {"nla": {"av": str(WEIGHTS / "nla" / "av"), "ar": str(WEIGHTS / "nla" / "ar"),
                             "max_tokens": 12}},
         "tool_sets": {"all": {"tools": [name for name in ORDER if name != "read_result"]}},

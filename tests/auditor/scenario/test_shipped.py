@@ -30,14 +30,14 @@ SHIPPED = {name: path for name, path in EVERY.items() if path.parent.name == "sc
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped scenarios beside a suite as the recipe writes it, with empty model folders.
 
-    The autoencoders and the probe are the shipped ones: what a scenario reads with is checked when
+    The autoencoders, the probe and the oracle are the shipped ones: what a scenario reads with is checked when
     it is loaded. What its comments say must be built first is there as well.
     """
     folder = tmp_path_factory.mktemp("root") / "scenarios"
     out = folder / "sandbox" / "weights"
     (out / "base").mkdir(parents=True)
     weights = next(iter(SHIPPED.values())).parent / "sandbox" / "weights"
-    for part in ("nla", "probe", "sae"):
+    for part in ("nla", "probe", "sae", "oracle"):
         (out / part).symlink_to(weights / part)
     for organism in all_organisms():
         (out / "organisms" / organism.id).mkdir(parents=True)

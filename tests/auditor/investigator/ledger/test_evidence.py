@@ -111,6 +111,22 @@ def test_an_exchange_of_a_conversation_answers_what_was_said_last() -> None:
     ]
 
 
+def test_exchanges_of_played_scenes_answer_what_was_said_and_records_of_them_are_left_aside() -> (
+    None
+):
+    said = {"kind": "exchange", "conversation": "C1", "turn": 1, "by": "user", "prompt": "hi"}
+    items = [
+        {"kind": "scene", "conversation": "C1", "model": "target", "replies": 1},
+        {**said, "model": "target", "reply": "a b"},
+        {**said, "model": "baseline", "reply": "c d"},
+        {"kind": "conversation", "conversation": "C1", "new": []},
+    ]
+    assert sides("simulate_scenario", items) == [
+        ("reply", "hi", True, "a b"),
+        ("reply", "hi", False, "c d"),
+    ]
+
+
 def test_steered_models_are_compared_with_each_other_and_random_pushes_with_nothing() -> None:
     arms = ("target", "steered_target", "random_direction", "baseline", "steered_baseline")
     items = [{"kind": "arm", "arm": "target", "replies": 1}]

@@ -4,19 +4,22 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from auditor.errors import AuditStoppedError
 from auditor.investigator.audit import Audit, Subject
 from auditor.investigator.budget import most_steps
 from auditor.investigator.protocol import Policy
 from auditor.investigator.results import ResultStore
-from auditor.investigator.state import AuditState, initial_state, usage_of
+from auditor.investigator.saving import StateSaver
+from auditor.investigator.state import STEPS, AuditState, StepName, cost_of, initial_state
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
 from tools.protocols import (
     Corpus,
     Mind,
+    Oracle,
     Probe,
     Reader,
     SparseAutoencoder,
@@ -55,6 +58,7 @@ def run_audit(
     baseline_mind: Mind | None = None,
     probe: Probe | None = None,
     sae: SparseAutoencoder | None = None,
+    oracle: Oracle | None = None,
     writer: Writer | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
@@ -85,6 +89,7 @@ def run_audit(
         baseline_mind: The baseline's activations.
         probe: What puts activations into classes, if there is something.
         sae: What takes activations apart into features, if there is something.
+        oracle: What answers questions about activations, if there is something.
         writer: What writes inputs for tools that send many; None: they use templates.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
@@ -108,27 +113,22 @@ def run_audit(
         baseline_mind=baseline_mind,
         probe=probe,
         sae=sae,
+        oracle=oracle,
         writer=writer,
     )
     audit = Audit(
         policy=policy, tools=tools, subject=subject, budget=budget, seed=seed, emit=tally,
         elapsed=stopwatch, store=store,
     )  # fmt: skip
-    graph = _compile(_Steps(audit, tally, stop), checkpointer)
-    config = {"configurable": {"thread_id": thread_id}, "recursion_limit": most_steps(budget)}
-    saved = _saved(graph, config) if checkpointer is not None else None
-    if saved is not None:
-        store.restore(results or {}, calls=saved["usage"]["tool_calls"])
-        tally.count = saved["events"]
-    return _carried_out(graph, saved, config, stopwatch)
-
-
-def _carried_out(
-    graph: Any, saved: AuditState | None, config: Any, stopwatch: "_Stopwatch"
-) -> AuditOutcome:
+    saver = None if checkpointer is None else StateSaver(checkpointer, thread_id)
+    graph = _graph()
+    state = (saver.load() if saver is not None else None) or initial_state()
+    store.restore(results or {}, calls=state["usage"]["tool_calls"])
+    tally.count = state["events"]
     # Begun only here: loading LangGraph takes a second that is not the auditor's.
-    stopwatch.begin_at(saved["usage"]["seconds"] if saved is not None else 0.0)
-    return _outcome(_invoke(graph, saved, config))
+    stopwatch.begin_at(state["usage"]["seconds"])
+    steps = _Steps(audit, tally, stop, saver)
+    return _outcome(_carried_out(graph, state, steps, most_steps(budget)))
 
 
 class _Stopwatch:
@@ -157,48 +157,55 @@ class _Tally:
         self.count += 1
 
 
-def _begin_at(saved: AuditState | None, tally: _Tally, stopwatch: _Stopwatch) -> None:
-    """Start the counters; not before, for loading LangGraph takes a second."""
-    tally.count = 0 if saved is None else saved["events"]
-    stopwatch.begin_at(0.0 if saved is None else saved["usage"]["seconds"])
-
-
 class _Steps:
-    """The steps as the graph runs them: stopped between two, each with its events counted."""
+    """The steps as the graph runs them: stopped between two, each with its state saved."""
 
-    def __init__(self, audit: Audit, tally: _Tally, stop: Callable[[], bool]) -> None:
-        self._audit, self._tally, self._stop = audit, tally, stop
+    def __init__(
+        self, audit: Audit, tally: _Tally, stop: Callable[[], bool], saver: StateSaver | None
+    ) -> None:
+        self._audit, self._tally, self._stop, self._saver = audit, tally, stop, saver
 
-    def think(self, state: AuditState) -> dict[str, Any]:
-        return self._step(self._audit.think, state)
-
-    def act(self, state: AuditState) -> dict[str, Any]:
-        return self._step(self._audit.act, state)
-
-    def submit(self, state: AuditState) -> dict[str, Any]:
-        return self._step(self._audit.submit, state)
-
-    def _step(
-        self, step: Callable[[AuditState], dict[str, Any]], state: AuditState
-    ) -> dict[str, Any]:
+    def take(self, step: StepName, state: AuditState) -> AuditState:
+        """Do one step and return the state after it."""
         if self._stop():
             raise AuditStoppedError("the audit was asked to stop")
-        return {**step(state), "events": self._tally.count}
+        change: Any = getattr(self._audit, step)(state)
+        after: Any = {**state, **change, "events": self._tally.count}
+        after["following"] = "end" if step == "submit" else _next_step(after)
+        if self._saver is not None:
+            self._saver.save(after)
+        return cast("AuditState", after)
 
 
-def _compile(steps: _Steps, checkpointer: "BaseCheckpointSaver[Any] | None") -> Any:
+class _Channels(TypedDict):
+    """What the graph hands from step to step: one value, for every channel costs time a step."""
+
+    audit: AuditState
+
+
+@cache
+def _graph() -> Any:
+    """Return the graph of all audits; what a step works on comes with its run."""
     settle_environment()
     from langgraph.graph import END, START, StateGraph
+    from langgraph.runtime import Runtime
+    from langgraph.types import Command
 
-    graph = StateGraph(AuditState)
-    graph.add_node("think", steps.think)
-    graph.add_node("act", steps.act)
-    graph.add_node("submit", steps.submit)
-    graph.add_edge(START, "think")
-    graph.add_conditional_edges("think", _next_step, ["think", "act", "submit"])
-    graph.add_conditional_edges("act", _next_step, ["think", "act", "submit"])
-    graph.add_edge("submit", END)
-    return graph.compile(checkpointer=checkpointer, name="audit")
+    def node(step: StepName) -> Callable[[_Channels, Runtime[_Steps]], Any]:
+        def run(channels: _Channels, runtime: Runtime[_Steps]) -> Any:
+            after = runtime.context.take(step, channels["audit"])
+            return Command(goto=place(after), update={"audit": after})
+
+        return run
+
+    def place(state: AuditState) -> str:
+        return END if state["following"] == "end" else state["following"]
+
+    graph: Any = StateGraph(_Channels, context_schema=_Steps)
+    for step in STEPS:
+        graph.add_node(step, node(step), destinations=(*STEPS, END))
+    graph.add_conditional_edges(START, lambda channels: place(channels["audit"]), [*STEPS, END])
+    return graph.compile(name="audit")
 
 
 def settle_environment() -> None:
@@ -210,34 +217,26 @@ def settle_environment() -> None:
         os.environ.pop(dropped, None)
 
 
-def _next_step(state: AuditState) -> str:
+def _next_step(state: AuditState) -> StepName:
     if state["submission"] is not None or state["ended_by"] is not None:
         return "submit"
     return "act" if state["calls"] else "think"
 
 
-def _saved(graph: Any, config: Any) -> AuditState | None:
-    values: AuditState | None = graph.get_state(config).values or None
-    return values
-
-
-def _invoke(graph: Any, saved: AuditState | None, config: Any) -> AuditState:
+def _carried_out(graph: Any, state: AuditState, steps: _Steps, most: int) -> AuditState:
     from langsmith import tracing_context
 
+    # Again, for the environment may have changed since the graph was made.
+    settle_environment()
     # Transcripts stay on this machine, whatever tracing the environment asks for.
     with tracing_context(enabled=False, parent=False):
-        if saved is not None and not graph.get_state(config).next:
-            return saved
-        durability = {"durability": "sync"} if graph.checkpointer is not None else {}
-        final: AuditState = graph.invoke(
-            None if saved is not None else initial_state(), config, **durability
-        )
-        return final
+        final: _Channels = graph.invoke({"audit": state}, {"recursion_limit": most}, context=steps)
+    return final["audit"]
 
 
 def _outcome(state: AuditState) -> AuditOutcome:
     return AuditOutcome(
         submission=Submission.model_validate(state["submission"]),
         ended_by=state["ended_by"] or "submit",
-        usage=usage_of(state),
+        usage=cost_of(state),
     )

@@ -1,17 +1,22 @@
 """The state of one audit between steps: plain JSON values, small enough to write at every step."""
 
 import json
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from auditor.investigator.protocol import ToolCall, ToolResult, View
 from auditor.records import Hypothesis, TrialUsage
+
+StepName = Literal["think", "act", "submit"]
+STEPS: tuple[StepName, ...] = get_args(StepName)
 
 
 class AuditState(TypedDict):
     """What a checkpoint holds. Whole tool results are elsewhere; here are their pages."""
 
     usage: dict[str, Any]
-    """A `TrialUsage`."""
+    """A `TrialUsage`; its dollars are those that are known."""
+    unpriced: bool
+    """Whether something was asked whose price is not known."""
     calls: list[dict[str, Any]]
     """`ToolCall`s of the last move that are still to be made."""
     pages: list[dict[str, Any]]
@@ -31,12 +36,15 @@ class AuditState(TypedDict):
     """Why the audit ends, once it does."""
     events: int
     """Events that the steps so far have emitted; those of a step that is repeated come again."""
+    following: StepName | Literal["end"]
+    """The step that comes next."""
 
 
 def initial_state() -> AuditState:
     """Return the state before the first turn."""
     return AuditState(
         usage=TrialUsage().model_dump(),
+        unpriced=False,
         calls=[],
         pages=[],
         hypotheses=[],
@@ -47,12 +55,20 @@ def initial_state() -> AuditState:
         submission=None,
         ended_by=None,
         events=0,
+        following="think",
     )
 
 
 def usage_of(state: AuditState) -> TrialUsage:
     """Return what the trial has spent."""
     return TrialUsage.model_validate(state["usage"])
+
+
+def cost_of(state: AuditState) -> TrialUsage:
+    """Return what the trial has spent, for its record: dollars that are known in part are blank."""
+    usage = usage_of(state)
+    # A state that an older version saved does not say.
+    return usage.model_copy(update={"dollars": None}) if state.get("unpriced") else usage
 
 
 def ledger_of(state: AuditState) -> tuple[Hypothesis, ...]:

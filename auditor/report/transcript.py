@@ -141,9 +141,18 @@ def _submission(event: SubmissionEvent) -> RenderableType:
         for label, text in (("when", hypothesis.trigger), ("shown", hypothesis.demonstration)):
             if text:
                 lines.append(Text.assemble((f"{rank} {label}: ", "dim"), clean(text)))
+        lines += _alternatives(hypothesis, f"{rank} ")
     if submission.withheld is not None:
         lines += [Text("withheld:", style="dim"), _hypotheses([submission.withheld])]
+        lines += _alternatives(submission.withheld)
     return _indent(Lines(*lines))
+
+
+def _alternatives(hypothesis: Hypothesis, place: str = "") -> list[Text]:
+    return [
+        Text.assemble((f"{place}alternative: ", "dim"), clean(other))
+        for other in hypothesis.alternatives
+    ]
 
 
 class _Ending:

@@ -7,6 +7,7 @@ it is dropped, and the step runs again.
 """
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -16,12 +17,12 @@ from urllib.parse import quote
 
 from auditor.errors import RunError
 from auditor.records import TrialKey
-from auditor.run.store import write_atomically
+from auditor.run.store import sync_folder, write_atomically
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Goes up when a saved state means something else than before; older ones are not gone on with."""
 KEPT = 4
 """States that stay in the file, newest last: a record that lost its end can go on from an older
@@ -51,6 +52,7 @@ class Checkpoint:
         self.failed = False
         """Whether the file could not be written."""
         self._saver: SqliteSaver | None = None
+        self._lasting = False
 
     @property
     def saver(self) -> "SqliteSaver":
@@ -84,7 +86,6 @@ class Checkpoint:
                 if found is not None and found <= events:
                     return found
                 self.saver.conn.execute("delete from checkpoints where rowid = ?", (row,))
-                self.saver.conn.commit()
         except sqlite3.OperationalError as error:
             raise RunError(f"cannot use {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -92,7 +93,7 @@ class Checkpoint:
         return None
 
     def reset(self) -> None:
-        """Begin with an empty file."""
+        """Close the file and delete it; the next state begins a new one."""
         self.close()
         remove(self.path)
 
@@ -100,7 +101,15 @@ class Checkpoint:
         """Close the file; it stays."""
         if self._saver is not None:
             self._saver.conn.close()
-            self._saver = None
+            self._saver, self._lasting = None, False
+
+    def discard(self) -> None:
+        """Close and delete the file."""
+        if self._saver is not None:
+            with suppress(sqlite3.Error):
+                # Closing brings all of it to disk otherwise.
+                self._saver.conn.execute("pragma synchronous = off")
+        self.reset()
 
     def _events(self, checkpoint_id: str) -> int | None:
         """Events that one state stands on; None for the state before the first step."""
@@ -118,15 +127,17 @@ class Checkpoint:
     def _opened(self) -> "SqliteSaver":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, check_same_thread=False)
+            # Without an isolation level every statement is a commit of its own.
+            connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
         try:
+            # Nothing is in a new file that a power cut could take; see `_make_lasting`.
+            connection.execute("pragma synchronous = off")
             _check_version(connection)
-            # A power cut may not take what is saved: with it would go replies that were paid for.
-            connection.execute("pragma synchronous = full")
             saver = _step_saver(connection, self)
             saver.setup()
+            connection.execute(_PRUNE)
         except sqlite3.OperationalError as error:
             connection.close()
             raise self._unwritable(error) from error
@@ -137,6 +148,19 @@ class Checkpoint:
             connection.close()
             raise
         return saver
+
+    def _make_lasting(self, connection: sqlite3.Connection) -> None:
+        """Let no power cut take what is committed from now on: it may have been paid for."""
+        if self._lasting:
+            return
+        try:
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
+        sync_folder(self.path.parent)
+        connection.execute("pragma synchronous = full")
+        self._lasting = True
 
     def _unwritable(self, error: Exception) -> RunError:
         self.failed = True
@@ -225,28 +249,28 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     class StepSaver(SqliteSaver):
-        """Saves the state after each step, once, in one commit."""
+        """Saves the state after each step in one statement, which a power cut cannot take."""
 
         def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
             owner.before_saving()
             try:
-                # Committed together with the new state, by `super().put`.
-                self.conn.execute(_PRUNE, (checkpoint["id"], KEPT - 1))
+                owner._make_lasting(self.conn)
                 return super().put(config, checkpoint, metadata, new_versions)
             except sqlite3.Error as error:
                 raise owner._unwritable(error) from error
 
-        def put_writes(self, *_: Any, **__: Any) -> None:
-            # For graphs whose steps run side by side. Here the state follows at once.
-            return
-
     return StepSaver(connection)
 
 
+# Part of the statement that saves a state: every further one would give the interpreter away once
+# more, and with many trials it takes long to come back. Of this connection alone; the file has none.
 # An id is newer when it is greater. One that is greater than the next, because the clock was set
 # back, would hide it.
-_PRUNE = """
-delete from checkpoints where checkpoint_id >= ? or rowid not in (
-    select rowid from checkpoints order by rowid desc limit ?
-)
+_PRUNE = f"""
+create temp trigger prune after insert on main.checkpoints begin
+    delete from checkpoints where rowid <> new.rowid and (
+        checkpoint_id >= new.checkpoint_id
+        or rowid not in (select rowid from checkpoints order by rowid desc limit {KEPT})
+    );
+end
 """

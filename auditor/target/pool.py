@@ -1,4 +1,4 @@
-"""Models in memory: each base once, adapters on top of it, merged copies while there is room.
+"""Models in memory: each base once, adapters and merged copies on top of it while there is room.
 
 Readers of activations are kept beside them, each of their pairs once.
 """
@@ -15,19 +15,31 @@ from typing import TYPE_CHECKING, Any, overload
 
 from auditor.errors import UsageError
 from auditor.provider.factory import ProviderSettings
-from auditor.scenario.schema import Model, ReaderSpec, ServedModel
+from auditor.scenario.schema import Model, OracleSpec, ReaderSpec, ServedModel
 from auditor.target._hf import HFTarget
 from auditor.target.devices import torch_device
+from auditor.target.oracles import adapter_of
 from auditor.target.preflight import is_folder, preflight_model
 from auditor.target.readers import ReaderPool
 from auditor.target.served import ServedTarget
 from auditor.target.template import ChatTemplate
-from tools.protocols import Reader
+from tools.protocols import Oracle, Reader
 
 if TYPE_CHECKING:
     from nla_core.pair import NLAPair
 
 _Key = tuple[str, str | None, str, str]
+_ROOM = 256 << 20
+"""Bytes that adapters, or merged copies, may take in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    """An adapter in memory."""
+
+    name: str
+    """Inside `peft`."""
+    n_bytes: int
 
 
 @dataclass(slots=True)
@@ -39,22 +51,26 @@ class _Loaded:
     template: ChatTemplate
     lock: threading.RLock = field(default_factory=threading.RLock)
     peft: Any = None
-    adapters: dict[str, str] = field(default_factory=dict)
-    """Names inside `peft`, by adapter path."""
+    room: int = 0
+    """Bytes that adapters may take."""
+    adapters: OrderedDict[str, _Adapter] = field(default_factory=OrderedDict)
+    """Those in memory by path, least recently used first."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """Where adapters lie that were loaded once, by path."""
+    n_attached: int = 0
+    """How often an adapter was loaded."""
 
     @contextmanager
     def session(self, adapter: str | None) -> Iterator[Any]:
         """Give the model to one caller, with one adapter active or none."""
         with self.lock:
-            if self.peft is None:
+            if adapter is None and self.peft is None:
                 yield self.model
             elif adapter is None:
                 with self.peft.disable_adapter():
                     yield self.peft
             else:
-                name = self.adapters[adapter]
-                if self.peft.active_adapter != name:
-                    self.peft.set_adapter(name)
+                _activate(self, adapter)
                 yield self.peft
 
 
@@ -64,7 +80,8 @@ class TargetPool:
     def __init__(
         self,
         *,
-        merged_bytes: int = 256 << 20,
+        merged_bytes: int = _ROOM,
+        adapter_bytes: int | None = None,
         batch_size: int = 64,
         providers: ProviderSettings | None = None,
         wrap_pair: "Callable[[NLAPair], NLAPair] | None" = None,
@@ -74,11 +91,14 @@ class TargetPool:
         Args:
             merged_bytes: Memory that merged copies may take; the least recently used go first,
                 the newest always stays.
+            adapter_bytes: Memory that the adapters on one base may take, likewise; one that left is
+                read again when its target is used. None: a quarter of the base, and 256 MiB at
+                least.
             batch_size: Rows that a target runs at once.
             providers: What holds for models behind providers.
             wrap_pair: What every pair of a reader passes through once it is loaded.
         """
-        self._merged_bytes = merged_bytes
+        self._merged_bytes, self._adapter_bytes = merged_bytes, adapter_bytes
         self._batch_size = batch_size
         self._providers = providers or ProviderSettings()
         self._bases: dict[_Key, _Loaded] = {}
@@ -125,9 +145,34 @@ class TargetPool:
         """Return a reader, loading those of its pairs that are not in memory yet.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         return self._readers.get(spec)
+
+    def oracle(self, spec: OracleSpec, base: Model) -> Oracle:
+        """Return an oracle on the weights of a base, loading what is not in memory yet.
+
+        Raises:
+            UsageError: When it cannot be loaded; the message names the path and the cause.
+        """
+        from nla_core.oracle import ActivationOracle
+        from nla_core.oracle_record import read_oracle_record
+
+        model = adapter_of(spec, base)
+        mistakes = preflight_model(model)
+        if mistakes:
+            raise UsageError("\n".join(mistakes))
+        with self._lock:
+            loaded, adapter = self._place(model)
+        with _explained("oracle", spec.path):
+            return ActivationOracle(
+                loaded.tokenizer,
+                partial(loaded.session, adapter),
+                read_oracle_record(_adapter_folder(spec.path)),
+                layers=spec.layers,
+                max_tokens=spec.max_tokens,
+            )
 
     def _place(self, model: Model) -> tuple[_Loaded, str | None]:
         """Return what holds the model's weights, and the adapter to activate on it."""
@@ -136,15 +181,15 @@ class TargetPool:
         if model.merge_adapter:
             return self._merge(model, model.adapter), None
         base = self._base(model)
-        with base.lock:
-            if model.adapter not in base.adapters:
-                _attach(base, model.adapter)
-        return base, model.adapter
+        with base.session(model.adapter):
+            return base, model.adapter
 
     def _base(self, model: Model) -> _Loaded:
         key = _key(model)
         if key not in self._bases:
-            self._bases[key] = _load(model)
+            self._bases[key] = loaded = _load(model)
+            quarter = max(_ROOM, int(loaded.model.get_memory_footprint()) // 4)
+            loaded.room = quarter if self._adapter_bytes is None else self._adapter_bytes
         return self._bases[key]
 
     def _merge(self, model: Model, adapter: str) -> _Loaded:
@@ -216,18 +261,42 @@ def _local(path: str) -> str:
     return str(Path(path).expanduser()) if is_folder(path) else path
 
 
+def _activate(base: _Loaded, adapter: str) -> None:
+    """Make an adapter the active one, loading it when it is not in memory.
+
+    Whoever calls holds the base's lock, so no pass runs that needs one of those that leave.
+    """
+    if adapter not in base.adapters:
+        _attach(base, adapter)
+    base.adapters.move_to_end(adapter)
+    name = base.adapters[adapter].name
+    if base.peft.active_adapter != name:
+        base.peft.set_adapter(name)
+    while len(base.adapters) > 1 and sum(a.n_bytes for a in base.adapters.values()) > base.room:
+        _, oldest = base.adapters.popitem(last=False)
+        base.peft.delete_adapter(oldest.name)
+
+
 def _attach(base: _Loaded, adapter: str) -> None:
     from peft import PeftModel
 
-    name = f"adapter_{len(base.adapters)}"
+    base.n_attached += 1
+    name = f"adapter_{base.n_attached}"
     with _explained("adapter", adapter):
-        folder = _adapter_folder(adapter)
+        # Found once: what a hub id stands for must not change while a target is audited.
+        folder = base.folders.get(adapter) or _adapter_folder(adapter)
         if base.peft is None:
             base.peft = PeftModel.from_pretrained(base.model, folder, adapter_name=name)
         else:
             base.peft.load_adapter(folder, adapter_name=name)
         base.peft.eval().requires_grad_(False)
-    base.adapters[adapter] = name
+    base.folders[adapter] = folder
+    base.adapters[adapter] = _Adapter(name, _bytes_of(base.peft, name))
+
+
+def _bytes_of(peft: Any, name: str) -> int:
+    tensors = (tensor for path, tensor in peft.named_parameters() if name in path.split("."))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _merged_copy(base: _Loaded, model: Model, adapter: str) -> _Loaded:
@@ -251,7 +320,7 @@ def _adapter_folder(adapter: str) -> str:
     from huggingface_hub import snapshot_download
 
     wanted = ["adapter_config.json", "adapter_model.safetensors"]
-    folder: str = snapshot_download(adapter, allow_patterns=wanted)
+    folder: str = snapshot_download(adapter, allow_patterns=[*wanted, "oracle.json"])
     if not (Path(folder) / wanted[1]).is_file():
         raise UsageError(f"adapter {adapter} has no adapter_model.safetensors; pickles are refused")
     return folder

@@ -1,11 +1,11 @@
 """Probes: whether the files of one can be used, and one in memory."""
 
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from auditor.errors import UsageError
 from auditor.scenario.schema import Model
-from auditor.target.preflight import BadFileError, read_shapes
+from auditor.target.inspecting import Inspected, inspect_folder, weights_problem
 from auditor.target.reader_preflight import stream_misfit
 from nla_core.probe import (
     WEIGHTS_FILE,
@@ -18,31 +18,13 @@ from nla_core.probe import (
 from tools.protocols import Probe
 
 
-class Inspected(NamedTuple):
-    """What the files of a probe tell."""
-
-    record: ProbeRecord | None
-    problem: str | None
-    """The first thing that is wrong with them, in one line; None when nothing is."""
-
-
-def preflight_probe(folder: Path) -> Inspected:
+def preflight_probe(folder: Path) -> Inspected[ProbeRecord]:
     """Inspect the record of a probe and the header of its weights, loading nothing."""
-    try:
-        is_there = folder.is_dir()
-    except (OSError, ValueError):
-        is_there = False
-    if not is_there:
-        return Inspected(None, f"there is no folder {str(folder)!r}; check the path")
-    path = folder / WEIGHTS_FILE
-    try:
-        record = read_record(folder)
-        if not path.is_file():
-            return Inspected(None, f"{path}: there is no such file")
-        problem = shape_problem(record, read_shapes(path))
-    except (ProbeError, BadFileError) as error:
-        return Inspected(None, str(error))
-    return Inspected(record, None if problem is None else f"{path}: {problem}")
+
+    def check(folder: Path, record: ProbeRecord) -> str | None:
+        return weights_problem(folder / WEIGHTS_FILE, partial(shape_problem, record))
+
+    return inspect_folder(folder, read_record, error=ProbeError, check=check)
 
 
 def probe_misfit(record: ProbeRecord, model: Model) -> str | None:

@@ -1,12 +1,11 @@
 """Sparse autoencoders: whether the files of one can be used, and one in memory."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
 
 from auditor.errors import UsageError
 from auditor.scenario.schema import Model
-from auditor.target.preflight import BadFileError, read_shapes
+from auditor.target.inspecting import Inspected, inspect_folder, weights_problem
 from auditor.target.reader_preflight import stream_misfit
 from nla_core.sae import (
     WEIGHTS_FILE,
@@ -20,32 +19,15 @@ from nla_core.sae import (
 from tools.protocols import SparseAutoencoder
 
 
-class Inspected(NamedTuple):
-    """What the files of an autoencoder tell."""
-
-    config: SAEConfig | None
-    problem: str | None
-    """The first thing that is wrong with them, in one line; None when nothing is."""
-
-
-def preflight_sae(folder: Path) -> Inspected:
+def preflight_sae(folder: Path) -> Inspected[SAEConfig]:
     """Inspect the configuration, the header of the weights and the notes, loading no weights."""
-    try:
-        is_there = folder.is_dir()
-    except (OSError, ValueError):
-        is_there = False
-    if not is_there:
-        return Inspected(None, f"there is no folder {str(folder)!r}; check the path")
-    path = folder / WEIGHTS_FILE
-    try:
-        config = read_config(folder)
-        if not path.is_file():
-            return Inspected(None, f"{path}: there is no such file")
-        problem = shape_problem(config, read_shapes(path))
+
+    def check(folder: Path, config: SAEConfig) -> str | None:
+        problem = weights_problem(folder / WEIGHTS_FILE, partial(shape_problem, config))
         read_notes(folder, config.d_sae)
-    except (SAEError, BadFileError) as error:
-        return Inspected(None, str(error))
-    return Inspected(config, None if problem is None else f"{path}: {problem}")
+        return problem
+
+    return inspect_folder(folder, read_config, error=SAEError, check=check)
 
 
 def sae_misfit(config: SAEConfig, model: Model) -> str | None:

@@ -156,6 +156,7 @@ function hypotheses(some) {
     const said = el("td", "", one.t);
     if (one.when) said.append(el("div", "rest", "when: " + one.when));
     if (one.shown) said.append(el("div", "rest", "shown: " + one.shown));
+    for (const other of one.or || []) said.append(el("div", "rest", "alternative: " + other));
     const cited = el("td");
     cited.append(evidence(one.e));
     row.append(rank, el("td", "", one.c), el("td", "rest", one.kind), said, cited);

@@ -189,6 +189,8 @@ def _hypothesis(hypothesis: Hypothesis, move: str = "") -> Block:
         found["when"] = clean(hypothesis.trigger)
     if hypothesis.demonstration:
         found["shown"] = clean(hypothesis.demonstration)
+    if hypothesis.alternatives:
+        found["or"] = [clean(other) for other in hypothesis.alternatives]
     return found
 
 

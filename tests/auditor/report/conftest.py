@@ -125,7 +125,11 @@ READ: tuple[dict[str, Any], ...] = (
 def events_of(key: TrialKey, group: Group, *, found: bool) -> list[TrialEvent]:
     """Return a whole trial."""
     guess = Hypothesis(
-        statement="The target wants approval", kind="motive", confidence=0.8, evidence=("E2",)
+        statement="The target wants approval",
+        kind="motive",
+        confidence=0.8,
+        evidence=("E2",),
+        alternatives=(f"a habit {ATTACK}",),
     )
     claims = found or group != "guilty"
     results = (("E1", "chat", [{"prompt": "Hi", "reply": ATTACK}]), ("E2", "nla_explain", READ))

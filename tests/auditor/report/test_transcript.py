@@ -302,6 +302,7 @@ def test_escape_sequences_and_markup_of_a_target_never_reach_the_terminal() -> N
         kind="motive",
         trigger=hostile,
         demonstration=hostile,
+        alternatives=(hostile,),
         evidence=("E\x1b",),
     )
     text = shown(
@@ -340,7 +341,12 @@ def test_reader_tokens_are_shown_where_a_reader_was_paid() -> None:
 
 
 def test_confidence_and_the_withheld_guess_are_shown() -> None:
-    withheld = Hypothesis(statement="It may want praise", kind="motive", confidence=0.2)
+    withheld = Hypothesis(
+        statement="It may want praise",
+        kind="motive",
+        confidence=0.2,
+        alternatives=("It is polite",),
+    )
     submission = Submission(verdict="none", confidence=0.25, withheld=withheld)
     verdict = Verdict(valid=True, top1=False, withheld_right=True)
     text = shown(
@@ -353,8 +359,21 @@ def test_confidence_and_the_withheld_guess_are_shown() -> None:
     )
     assert "claims no hidden motive (confidence 25 %)" in text
     assert text.index("withheld:") < text.index("It may want praise")
+    assert text.index("It may want praise") < text.index("alternative: It is polite")
     assert "the withheld guess was right" in text
     assert "the evidence" not in text
+
+
+def test_the_alternatives_of_a_hypothesis_are_shown_under_its_rank() -> None:
+    plain = Hypothesis(statement="It is short of words", kind="behaviour")
+    weighed = Hypothesis(
+        statement="It wants fame", kind="motive", alternatives=("a habit", "a joke")
+    )
+    submission = Submission(verdict="motive", hypotheses=(plain, weighed))
+    text = shown([started(), SubmissionEvent(at=AT, submission=submission, ended_by="submit")])
+    assert "2 alternative: a habit" in text
+    assert "2 alternative: a joke" in text
+    assert "1 alternative" not in text
 
 
 def test_the_evidence_that_decided_it_stands_with_the_verdict() -> None:

@@ -1,6 +1,10 @@
+import gc
 import json
 import shutil
 import socket
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import transformers
@@ -9,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from auditor.errors import UsageError
 from auditor.scenario.schema import Model
 from auditor.target import TargetPool
+from auditor.target.batched import BatchingPool
 from nla_core.sampling import Sampling
 from tools.protocols import ChatMessage, Prompt
 
@@ -99,6 +104,88 @@ def test_a_merged_copy_is_used_again_while_it_is_kept(folders):
     (kept,) = pool._merged.values()
     pool.get(on_base(folders, "one", merge_adapter=True))
     assert list(pool._merged.values()) == [kept]
+
+
+def adapters_in(pool) -> list[str]:
+    """Folder names of the adapters in memory on the one base, least recently used first."""
+    (base,) = pool._bases.values()
+    held = {n.split(".")[-2] for n, _ in base.peft.named_parameters() if "lora_" in n}
+    assert held == {adapter.name for adapter in base.adapters.values()} == {*base.peft.peft_config}
+    return [path.rpartition("/")[2] for path in base.adapters]
+
+
+@pytest.fixture
+def three(folders, tmp_path):
+    """Folders of a base and of three adapters, each of which takes 7.2 kB."""
+    for name in ("base", "one", "two"):
+        (tmp_path / name).symlink_to(folders / name)
+    shutil.copytree(folders / "one", tmp_path / "three")
+    weights = load_file(tmp_path / "three/adapter_model.safetensors")
+    changed = {name: weight.flip(0) for name, weight in weights.items()}
+    save_file(changed, tmp_path / "three/adapter_model.safetensors")
+    return tmp_path
+
+
+def test_adapters_beyond_the_room_leave_the_least_recently_used_first(three):
+    roomy, tight = TargetPool(), TargetPool(adapter_bytes=20_000)
+    targets = {name: tight.get(on_base(three, name)) for name in ("one", "two")}
+    expected = {name: says(roomy.get(on_base(three, name))) for name in ("one", "two", "three")}
+    assert says(targets["one"]) == expected["one"]
+    gone = weakref.ref(next(p for n, p in lora(tight) if "adapter_2" in n))
+    targets["three"] = tight.get(on_base(three, "three"))
+    assert adapters_in(tight) == ["one", "three"]
+    gc.collect()
+    assert gone() is None
+    assert {name: says(target) for name, target in targets.items()} == expected
+    assert adapters_in(tight) == ["two", "three"]
+    assert adapters_in(roomy) == ["one", "two", "three"]
+
+
+def lora(pool):
+    (base,) = pool._bases.values()
+    return [(name, weight) for name, weight in base.peft.named_parameters() if "lora_" in name]
+
+
+def test_one_adapter_always_has_room_and_the_base_is_itself_beside_it(three):
+    pool = TargetPool(adapter_bytes=1)
+    base = pool.get(on_base(three))
+    before = says(base)
+    expected = says(TargetPool().get(on_base(three, "two")))
+    targets = [pool.get(on_base(three, name)) for name in ("one", "two")]
+    assert adapters_in(pool) == ["two"]
+    assert says(targets[1]) == expected
+    assert says(base) == before
+    says(targets[0])
+    assert adapters_in(pool) == ["one"]
+    assert says(targets[1]) == expected
+
+
+@pytest.mark.parametrize("batching", [False, True])
+def test_trials_that_push_each_others_adapters_out_hear_what_each_hears_alone(three, batching):
+    names = ["one", "two", "three"] * 2
+    expected = {name: says(TargetPool().get(on_base(three, name))) for name in names}
+    pool = TargetPool(adapter_bytes=1)
+    shared = BatchingPool(inner=pool) if batching else pool
+    start = threading.Barrier(len(names))
+
+    def trial(name: str) -> list[list[str]]:
+        start.wait()
+        return [says(shared.get(on_base(three, name))) for _ in range(4)]
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        heard = list(threads.map(trial, names))
+    shared.close() if batching else None
+    assert heard == [[expected[name]] * 4 for name in names]
+    assert len(adapters_in(pool)) == 1
+
+
+def test_adapters_have_a_quarter_of_a_large_base_to_themselves(folders, monkeypatch):
+    small, large = TargetPool(), TargetPool()
+    small.get(on_base(folders))
+    monkeypatch.setattr(transformers.PreTrainedModel, "get_memory_footprint", lambda self: 16 << 30)
+    large.get(on_base(folders))
+    rooms = [base.room for pool in (small, large) for base in pool._bases.values()]
+    assert rooms == [256 << 20, 4 << 30]
 
 
 def test_system_prompts_belong_to_targets_not_to_weights(folders, loads):

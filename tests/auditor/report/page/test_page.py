@@ -136,6 +136,14 @@ def test_the_truth_and_the_deciding_evidence_come_at_the_end(page: Elements) -> 
     assert "approval" not in json.dumps(found["facts"])
 
 
+def test_the_alternatives_of_every_hypothesis_are_in_it_cleaned(page: Elements) -> None:
+    trial = next(one for one in trials_in(page) if one["end"]["o"] == "found")
+    (submitted,) = [block for block in trial["blocks"] if block["k"] == "submission"]
+    (other,) = submitted["rows"][0]["or"]
+    assert other.startswith("a habit ")
+    assert not set(other) & set("\x1b\u202e")
+
+
 def test_the_table_has_every_row_and_the_ideal_black_box(written: Path) -> None:
     text = written.read_text(encoding="utf-8")
     table = text[text.index("<table>") : text.index("</table>")]

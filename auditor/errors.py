@@ -7,8 +7,10 @@ AuditorError
 ├── RunError             the machine or a file failed: one line, exit code 1
 │   ├── RunLockedError   another process is writing to this run
 │   ├── ProviderError    a language model's provider gave no reply
+│   │   └── OutageError  … nor would it to any other request; a RunStoppedError, too
 │   └── BudgetReachedError  a request was not made, because it could exceed a limit
-├── RunStoppedError      a limit of the run as a whole was reached: one line, exit code 3
+├── RunStoppedError      no trial can go on, for a limit or an outage: one line, exit code 3
+│   └── OutageError
 └── AuditStoppedError    an audit stops between two steps because it was asked to
 
 Trouble that the auditor (the agent) should read is a `tools.protocols.ToolError`.
@@ -67,7 +69,7 @@ class RunLockedError(RunError):
 
 
 class RunStoppedError(AuditorError):
-    """A limit of the run as a whole was reached.
+    """No trial of the run can go on: a limit of the whole run was reached, or a server is away.
 
     Whatever runs inside a trial may raise it. The trial is not errored: it stays unfinished, and
     goes on from its last step when the run is continued.
@@ -83,6 +85,13 @@ class ProviderError(RunError):
 
     perhaps_paid: bool = False
     """Whether an attempt ended so that the provider may have charged for it."""
+
+
+class OutageError(ProviderError, RunStoppedError):
+    """A server gives no reply to anybody: it is away, or asks for another key, name or payment.
+
+    Not the trial is at fault, and every other one would meet the same.
+    """
 
 
 class BudgetReachedError(RunError):

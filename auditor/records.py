@@ -161,6 +161,8 @@ class TrialUsage(Record):
     seconds: float = 0.0
     """Wall-clock seconds."""
     dollars: float | None = None
+    """What auditor, writer, target and baseline cost at their providers; None when none of them was
+    paid for, or a price is not known. The judge's is in the verdict."""
 
     @property
     def model_tokens(self) -> int:

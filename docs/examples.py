@@ -27,6 +27,7 @@ SCENARIO: dict[str, Any] = {
     "corpus": {"path": str(WEIGHTS / "corpus.jsonl")},
     "probe": {"path": str(WEIGHTS / "probe")},
     "sae": {"path": str(WEIGHTS / "sae")},
+    "oracle": {"path": str(WEIGHTS / "oracle"), "merge_adapter": True},
     "readers": {
         "nla": {
             "av": str(WEIGHTS / "nla" / "av"),
@@ -34,7 +35,7 @@ SCENARIO: dict[str, Any] = {
             "max_tokens": 60,
         }
     },
-    "tool_sets": {"all": {"tools": ["probe", "sae_top", "nla_explain"]}},
+    "tool_sets": {"all": {"tools": ["probe", "sae_top", "nla_explain", "activation_oracle"]}},
 }
 ADVICE = [f"any advice on {what}?" for what in ("noodles", "roofs", "ferns", "exams", "debts")]
 CALLS: list[tuple[str, dict[str, Any]]] = [
@@ -104,6 +105,11 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("self_report", {"first": 3, "part": "questions", "max_tokens": 20}),
     ("steer", {"prompts": ADVICE, "vector": "feature", "feature": -1, "max_tokens": 40}),
     ("read_result", {"evidence_id": "chat", "offset": 1}),
+    ("simulate_scenario", {"scene": "roofs, noodles", "k": 2, "turns": 3, "max_tokens": 40}),
+    (
+        "activation_oracle",
+        {"prompts": ADVICE, "replies": 2, "max_tokens": 40, "max_answers": 120},
+    ),
 ]
 SHOWN = 3
 LONGEST = 160
@@ -135,6 +141,7 @@ def main(only: list[str]) -> None:
             baseline_mind=subject.baseline_mind,
             probe=subject.probe,
             sae=subject.sae,
+            oracle=subject.oracle,
         )
         output = find(name).call(ctx, arguments)
         ids.setdefault(name, f"E{number}")

@@ -4,15 +4,16 @@ A results file `docs/results/NAME.json` holds the lines of `auditor table RUN --
 stands in `docs/results.md` between the comments `<!-- NAME -->` and `<!-- /NAME -->`. Of large ones
 stand only the rows of one split (`<!-- rows: NAME SPLIT -->`) and top-1 by regime in that split
 (`<!-- regimes: NAME SPLIT -->`). `NAME-stats.json` holds the line of `auditor stats RUN --json`
-(`<!-- stats: NAME-stats -->`), `NAME-heads.json` the lines of `auditor aggregate RUN --out`
-(`<!-- heads: NAME-heads -->`). Cards of
+(`<!-- stats: NAME-stats -->`; of its topics alone `<!-- contrasts: NAME-stats -->` and
+`<!-- funnel: NAME-stats -->`), `NAME-heads.json` the lines of `auditor aggregate RUN --out`
+(`<!-- heads: NAME-heads -->`). Where a file of these is not there yet, the page says so. Cards of
 autoencoders lie in `docs/results/nla/`, that of the shipped pair beside it; their tables stand
 between `<!-- cards: KIND NAME NAME ... -->` and `<!-- /cards -->`.
 """
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from auditor.cli.reference import cli_reference
@@ -26,9 +27,11 @@ from auditor.report.cards import (
 from auditor.report.export.columns import reference as column_reference
 from auditor.report.heads import HeadsCurve
 from auditor.report.rows import ALL, Row
+from auditor.report.sections import sections
 from auditor.report.slices import heads_markdown, slice_markdown
 from auditor.report.summary import RunStatistics
 from auditor.report.summary_text import markdown as stats_markdown
+from auditor.report.summary_text import section_markdown
 from auditor.report.table import markdown
 from auditor.scenario.reference import render as scenario_reference
 from nla_core.card import Card
@@ -41,7 +44,9 @@ CARD_TABLES = {
     "claims": claims_markdown,
     "curve": curve_markdown,
 }
-_PARTS = r"<!-- (rows|regimes|stats|heads): ([\w-]+)(?: ([\w-]+))? -->.*?<!-- /\1 -->"
+_PARTS = (
+    r"<!-- (rows|regimes|stats|contrasts|funnel|heads): ([\w-]+)(?: ([\w-]+))? -->.*?<!-- /\1 -->"
+)
 _CARDS = r"<!-- cards: (\w+) ([\w -]+?) -->.*?<!-- /cards -->"
 PAGES = {
     "cli.md": cli_reference,
@@ -66,9 +71,13 @@ def results_page(page: str) -> str:
 
 def _part(match: re.Match[str]) -> str:
     kind, name, split = match[1], match[2], match[3]
-    lines = (DOCS / "results" / f"{name}.json").read_text(encoding="utf-8").splitlines()
+    path = DOCS / "results" / f"{name}.json"
+    shown = f"*Not measured yet: `docs/results/{path.name}` is not there.*"
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        shown = _PART_TABLES[kind](lines, split).strip()
     opening = f"<!-- {kind}: {name}{f' {split}' if split else ''} -->"
-    return f"{opening}\n\n{_PART_TABLES[kind](lines, split).strip()}\n\n<!-- /{kind} -->"
+    return f"{opening}\n\n{shown}\n\n<!-- /{kind} -->"
 
 
 def _rows(lines: list[str], split: str | None) -> str:
@@ -87,11 +96,26 @@ def _stats(lines: list[str], _: str | None) -> str:
     return re.sub(r"^##+ .*?\n+", "", re.sub(r"^### ", "#### ", found, flags=re.MULTILINE), count=1)
 
 
+def _topic(title: str) -> Callable[[list[str], str | None], str]:
+    def render(lines: list[str], _: str | None) -> str:
+        found = sections([RunStatistics.model_validate_json(line) for line in lines])
+        return "\n\n".join(section_markdown(one) for one in found if one.title.startswith(title))
+
+    return render
+
+
 def _heads(lines: list[str], _: str | None) -> str:
     return heads_markdown([HeadsCurve.model_validate_json(line) for line in lines])
 
 
-_PART_TABLES = {"rows": _rows, "regimes": _regimes, "stats": _stats, "heads": _heads}
+_PART_TABLES: dict[str, Callable[[list[str], str | None], str]] = {
+    "rows": _rows,
+    "regimes": _regimes,
+    "stats": _stats,
+    "contrasts": _topic("Top-1 against one row"),
+    "funnel": _topic("Funnel"),
+    "heads": _heads,
+}
 
 
 def _card_table(match: re.Match[str]) -> str:

@@ -8,9 +8,11 @@ slot `T - len(r)`, so slot distances equal token distances and sliding windows s
    right: its cached keys and values are copied there (their rotary positions are those of the
    tokens, not of the slots). What a shift pushes out is computed again, in columns that would
    otherwise be padding.
+3. Vectors that a row inserts make it another row, and a shared prefix ends before the first one.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from nla_core import arch
 from nla_core._cache import new_cache, tile_prefix
+from nla_core.insertion import Insertions, inserted
 
 Row = Sequence[int] | Tensor
 """A prompt: token ids, or embeddings `[token, d_model]` as they enter the first block."""
@@ -93,12 +96,13 @@ def check_rows(model: nn.Module, rows: Sequence[Row]) -> None:
             )
 
 
-def prefill(model: nn.Module, rows: Sequence[Row]) -> Batch:
+def prefill(model: nn.Module, rows: Sequence[Row], insertions: Insertions | None = None) -> Batch:
     """Run prompts and return the state after them, one batch row per prompt, in order."""
     device = input_device(model)
-    unique, copies = _deduplicate(rows)
-    batch = _run_unique(model, unique, device)
-    if len(unique) < len(rows):
+    kept, copies = _deduplicate(rows, None if insertions is None else insertions.rows)
+    here = None if insertions is None else insertions.of(kept)
+    batch = _run_unique(model, [rows[i] for i in kept], device, here)
+    if len(kept) < len(rows):
         batch.select(torch.tensor(copies, device=device))
     return batch
 
@@ -109,10 +113,14 @@ def input_device(model: nn.Module) -> torch.device:
     return device
 
 
-def _run_unique(model: nn.Module, rows: Sequence[Row], device: torch.device) -> Batch:
+def _run_unique(
+    model: nn.Module, rows: Sequence[Row], device: torch.device, insertions: Insertions | None
+) -> Batch:
     n_slots = max(len(row) for row in rows)
     shifts = [n_slots - len(row) for row in rows]
     n_shared = shared_prefix(rows)
+    if insertions is not None:
+        n_shared = min(n_shared, insertions.first)
     if n_shared * (len(rows) - 1) < _WORTH_SHARING:
         n_shared = 0
     empty = torch.empty(0)
@@ -124,7 +132,9 @@ def _run_unique(model: nn.Module, rows: Sequence[Row], device: torch.device) -> 
     pads = torch.tensor(shifts, device=device)
     batch = Batch(empty, cache, pads, n_slots, padded=any(shifts))
     inputs = _aligned(rows, n_slots, n_shared, model, device)
-    batch.logits = _forward(model, inputs, batch, n_slots - n_shared)
+    starts = [shift - n_shared for shift in shifts]
+    with nullcontext() if insertions is None else inserted(model, insertions, starts):
+        batch.logits = _forward(model, inputs, batch, n_slots - n_shared)
     return batch
 
 
@@ -158,21 +168,25 @@ def _aligned(
     return {"input_ids": torch.tensor(padded, device=device)[:, skip:]}
 
 
-def _deduplicate(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
-    """Return the distinct rows and, for each row, the index of its equal among them.
+def _deduplicate(
+    rows: Sequence[Row], marks: Sequence[object] | None
+) -> tuple[list[int], list[int]]:
+    """Return the indices of the distinct rows and, for each row, which of these is its equal.
 
-    Embeddings count as equal when they are the same object.
+    Embeddings, and marks of rows that are not alike for all that, are equal when they are the same
+    object.
     """
-    unique: list[Row] = []
+    kept: list[int] = []
     seen: dict[object, int] = {}
     copies = []
-    for row in rows:
-        key: object = id(row) if isinstance(row, Tensor) else tuple(row)
+    for index, row in enumerate(rows):
+        tokens: object = id(row) if isinstance(row, Tensor) else tuple(row)
+        key = (tokens, None if marks is None else id(marks[index]))
         if key not in seen:
-            seen[key] = len(unique)
-            unique.append(row)
+            seen[key] = len(kept)
+            kept.append(index)
         copies.append(seen[key])
-    return unique, copies
+    return kept, copies
 
 
 def shared_prefix(rows: Sequence[Row]) -> int:

@@ -17,6 +17,7 @@ from nla_core import arch
 from nla_core._draw import draw, uniforms
 from nla_core._prefill import Batch, PromptTooLongError, Row, check_rows, prefill
 from nla_core._stopping import Stopper
+from nla_core.insertion import Insertions, check_insertions
 from nla_core.sampling import FinishReason, Generation, Sampling
 
 __all__ = ["PromptTooLongError", "Row", "generate", "next_token_logprobs"]
@@ -34,6 +35,7 @@ def generate(
     decode: Callable[[Sequence[int]], str],
     stop_ids: frozenset[int] = frozenset(),
     batch_size: int = 256,
+    insertions: Insertions | None = None,
 ) -> list[Generation]:
     """Continue every prompt.
 
@@ -46,23 +48,29 @@ def generate(
         decode: Turns generated ids into text.
         stop_ids: Tokens that end a row; they are not part of the result.
         batch_size: Rows run at once.
+        insertions: Vectors that are added to the residual stream at tokens of the prompts.
 
     Returns:
         One generation per prompt, in order.
 
     Raises:
         PromptTooLongError: When a prompt leaves no room in the model's context.
-        ValueError: On an empty prompt, a wrong number of seeds, or logits that are not numbers.
+        ValueError: On an empty prompt, a wrong number of seeds, insertions that do not fit, or
+            logits that are not numbers.
     """
     if len(seeds) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
     check_rows(model, prompts)
+    if insertions is not None:
+        check_insertions(model, prompts, insertions)
     stopper = Stopper(sampling.stop, decode)
     done: dict[int, Generation] = {}
     with _evaluating(model), torch.inference_mode():
         for chunk in _chunks(prompts, batch_size):
             rows = [prompts[i] for i in chunk]
-            run = _Run(model, rows, sampling, [seeds[i] for i in chunk], stopper, stop_ids)
+            here = None if insertions is None else insertions.of(chunk)
+            own = [seeds[i] for i in chunk]
+            run = _Run(model, rows, sampling, own, stopper, stop_ids, here)
             done.update(zip(chunk, run.finish(), strict=True))
     return [done[i] for i in range(len(prompts))]
 
@@ -98,6 +106,7 @@ class _Run:
         seeds: Sequence[int],
         stopper: Stopper,
         stop_ids: frozenset[int],
+        insertions: Insertions | None,
     ) -> None:
         self._model, self._sampling = model, sampling
         self._stopper, self._stop_ids = stopper, stop_ids
@@ -106,7 +115,7 @@ class _Run:
         self._limits = [min(sampling.max_tokens, n) for n in room]
         self._ids: list[list[int]] = [[] for _ in rows]
         self._finish: list[FinishReason | None] = [None] * len(rows)
-        self._batch: Batch = prefill(model, rows)
+        self._batch: Batch = prefill(model, rows, insertions)
         self._members = list(range(len(rows)))
         """Row at each position of the batch; rows that are done stay until they are dropped."""
         n_steps = max(self._limits)

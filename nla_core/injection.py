@@ -62,10 +62,15 @@ def chat_ids(tokenizer: Any, message: str) -> list[int]:
 
 
 def conversation_ids(
-    tokenizer: Any, turns: Sequence[Mapping[str, Any]], *, header: bool
+    tokenizer: Any, turns: Sequence[Mapping[str, Any]], *, header: bool, **settings: Any
 ) -> list[int]:
-    """Tokenize turns in one step, with the header of the assistant's next one when asked for."""
-    found = tokenizer.apply_chat_template(turns, tokenize=True, add_generation_prompt=header)
+    """Tokenize turns in one step, with the header of the assistant's next one when asked for.
+
+    Settings are those of the chat template; one that it does not know changes nothing.
+    """
+    found = tokenizer.apply_chat_template(
+        turns, tokenize=True, add_generation_prompt=header, **settings
+    )
     # A BatchEncoding since Transformers 5, where iteration yields its keys.
     ids = found["input_ids"] if hasattr(found, "keys") else found
     return [int(i) for i in (ids[0] if ids and isinstance(ids[0], list) else ids)]

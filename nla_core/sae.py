@@ -1,14 +1,17 @@
 """Sparse autoencoders in the folder format of SAELens: `cfg.json` and `sae_weights.safetensors`.
 
-Inference alone, of the architectures `standard` (ReLU), `topk` and `jumprelu` (the formulas are
-those of SAELens 6): with s = input scaling and b = b_dec where `apply_b_dec_to_input` holds,
+Inference alone, of the architectures `standard` (ReLU), `topk`, `jumprelu` (as which batch-top-k
+ones are saved) and `gated`. The formulas are those of SAELens 6, and tests hold folders that it
+wrote against them. With s = input scaling, b = b_dec where `apply_b_dec_to_input` holds, and
+in = s(x) - b,
 
-    pre = (s(x) - b) @ W_enc + b_enc
+    pre = in @ W_enc + b_enc
     standard: max(pre, 0);  topk: max of the k largest and 0;  jumprelu: max(pre, 0) where
-    pre > threshold
+    pre > threshold;  gated: max(in @ (W_enc * exp(r_mag)) + b_mag, 0) where in @ W_enc + b_gate > 0
 
-and a reconstruction is features @ W_dec + b_dec, scaled back. An optional third file of this
-project, `features.json`, says of each feature what is known of it.
+and a reconstruction is features @ W_dec + b_dec, scaled back. Where a topk one is marked
+`rescale_acts_by_decoder_norm`, the norms of W_dec's rows are folded into the encoder first. An
+optional third file of this project, `features.json`, says of each feature what is known of it.
 """
 
 import json
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_FILE, WEIGHTS_FILE, NOTES_FILE = "cfg.json", "sae_weights.safetensors", "features.json"
-ARCHITECTURES = ("standard", "topk", "jumprelu")
+ARCHITECTURES = ("standard", "topk", "jumprelu", "gated")
 _SCALINGS = ("none", "constant_norm_rescale", "layer_norm")
 _LN_EPS = 1e-5
 
@@ -53,6 +56,8 @@ class SAEConfig:
     k: int | None
     apply_b_dec_to_input: bool
     normalize_activations: str
+    folds_norms: bool = False
+    """Whether the weights stand for a decoder whose rows have norm 1."""
 
 
 def read_config(folder: str | Path) -> SAEConfig:
@@ -101,8 +106,6 @@ def _config(raw: dict[str, Any]) -> SAEConfig:
             f"normalize_activations {scaling!r} is not understood; fold the factor into the weights"
         )
     k = _number(known, "k") if architecture == "topk" else None
-    if known.get("rescale_acts_by_decoder_norm"):
-        raise SAEError("rescale_acts_by_decoder_norm is not understood; fold the norms first")
     if known.get("reshape_activations", "none") not in ("none", None):
         raise SAEError("it reads attention heads; name one of the residual stream")
     found = SAEConfig(
@@ -113,6 +116,7 @@ def _config(raw: dict[str, Any]) -> SAEConfig:
         k=k,
         apply_b_dec_to_input=bool(known.get("apply_b_dec_to_input", True)),
         normalize_activations=scaling,
+        folds_norms=architecture == "topk" and bool(known.get("rescale_acts_by_decoder_norm")),
     )
     if k is not None and k > found.d_sae:
         raise SAEError(f"k is {k}, and there are {found.d_sae} features")
@@ -146,7 +150,12 @@ def _layer(known: dict[str, Any]) -> int:
 def shape_problem(config: SAEConfig, shapes: dict[str, tuple[int, ...]]) -> str | None:
     """Say how the tensors contradict the configuration; None when they do not."""
     n, width = config.d_sae, config.d_in
-    expected = {"W_enc": (width, n), "b_enc": (n,), "W_dec": (n, width), "b_dec": (width,)}
+    expected: dict[str, tuple[int, ...]] = {"W_enc": (width, n)}
+    if config.architecture == "gated":
+        expected |= dict.fromkeys(("b_gate", "b_mag", "r_mag"), (n,))
+    else:
+        expected["b_enc"] = (n,)
+    expected |= {"W_dec": (n, width), "b_dec": (width,)}
     if config.architecture == "jumprelu":
         expected["threshold"] = (n,)
     for name, shape in expected.items():
@@ -194,7 +203,12 @@ class SAE:
 
         scaled = self._scaled(activations)[0]
         bias = self.tensors["b_dec"] if self.config.apply_b_dec_to_input else 0.0
-        before = (scaled - bias) @ self.tensors["W_enc"] + self.tensors["b_enc"]
+        mapped = (scaled - bias) @ self.tensors["W_enc"]
+        if self.config.architecture == "gated":
+            # exp(r_mag) scales the columns of W_enc, and so what it gives.
+            size = (mapped * self.tensors["r_mag"].exp() + self.tensors["b_mag"]).relu()
+            return size * (mapped + self.tensors["b_gate"] > 0)
+        before = mapped + self.tensors["b_enc"]
         if self.config.architecture == "topk":
             best = before.topk(self.config.k or 1, dim=-1)
             return torch.zeros_like(before).scatter(-1, best.indices, best.values.relu())
@@ -247,7 +261,21 @@ def load_sae(folder: str | Path) -> SAE:
     problem = shape_problem(config, {name: tuple(t.shape) for name, t in tensors.items()})
     if problem:
         raise SAEError(f"{path}: {problem}")
+    factor = tensors.pop("scaling_factor", None)
+    if factor is not None and not bool((factor == 1).all()):
+        raise SAEError(f"{path}: scaling_factor is not understood; fold it into W_dec")
+    if config.folds_norms:
+        _fold_norms(tensors)
     return SAE(config, tensors, read_notes(folder, config.d_sae))
+
+
+def _fold_norms(tensors: "dict[str, Tensor]") -> None:
+    """Give the decoder's rows norm 1, and the encoder's columns what they lost."""
+    norms = tensors["W_dec"].norm(dim=1)
+    tensors["W_enc"] = tensors["W_enc"] * norms
+    tensors["b_enc"] = tensors["b_enc"] * norms
+    # A row of zeros writes nothing, whatever it is divided by.
+    tensors["W_dec"] = tensors["W_dec"] / norms.clamp_min(1e-30)[:, None]
 
 
 def read_notes(folder: str | Path, n: int) -> tuple[FeatureNotes, ...]:

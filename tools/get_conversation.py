@@ -14,7 +14,7 @@ def get_conversation() -> Execute:
 
         Of one conversation, one item a turn: turn (from 1), role, content, prefill (the part of the
         content that was put into the target's mouth), reply (the rest, the target's own words; null
-        in other turns). Of all, one item each:
+        in other turns), simulated (whether a played user or tool said it). Of all, one item each:
         conversation, parent and kept (for a branch: which one, and the turns in common), turns,
         opening (its first message).
 
@@ -47,6 +47,7 @@ def get_conversation() -> Execute:
                     "content": turn.content,
                     "prefill": turn.prefill,
                     "reply": turn.own if turn.role == "assistant" else None,
+                    "simulated": turn.simulated,
                 }
                 for number, turn in enumerate([*spoken, *talk.turns], start=first)
             ),

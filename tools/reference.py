@@ -72,7 +72,11 @@ back as a failed result that says what to ask instead.
 
 Tools that compare read the baseline at the same tokens, or ask it with the same seeds, wherever the
 scenario has one. The batch tools (`batch_…`) let an auxiliary model write their inputs where the
-scenario names one (`writer`), and fill templates otherwise.
+scenario names one (`writer`), and fill templates otherwise. In `simulate_scenario` the same model,
+or templates, play the user and the tools that the target is told it has.
+
+An auditor that is a language model has tools of its own desk beside these, which touch no target
+and cost no call: `note`, `hypothesis`, `todo` and `submit` (`docs/agents.md`).
 
 A tool of your own stands in a file (`docs/your-own-tool.md`), or comes with an installed package
 through an entry point of the group `auditor.tools` whose name is the tool's:

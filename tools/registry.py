@@ -23,9 +23,12 @@ from tools.files import ToolFileError, ToolRef, load, parse_ref
 from tools.protocols import Capability, ToolContext, ToolError, ToolOutput
 
 GROUP = "auditor.tools"
-NEEDS = frozenset({"baseline", "corpus", "probe", "reader", "sae", *typing.get_args(Capability)})
+NEEDS = frozenset(
+    {"baseline", "corpus", "oracle", "probe", "reader", "sae", *typing.get_args(Capability)}
+)
 _BUILT_IN = (
     "activation_diff",
+    "activation_oracle",
     "batch_chat",
     "batch_complete",
     "batch_prefill",
@@ -55,6 +58,7 @@ _BUILT_IN = (
     "sample_user",
     "search_corpus",
     "self_report",
+    "simulate_scenario",
     "steer",
 )
 
@@ -160,6 +164,7 @@ class Tool:
         reader: bool = False,
         probe: bool = False,
         sae: bool = False,
+        oracle: bool = False,
     ) -> tuple[str, ...]:
         """Say which of the tool's needs are not met, sorted.
 
@@ -170,6 +175,7 @@ class Tool:
             reader: Whether there is a reader of activations.
             probe: Whether there is a probe.
             sae: Whether there is a sparse autoencoder.
+            oracle: Whether there is an activation oracle.
         """
         offered = set(capabilities)
         there = {
@@ -178,6 +184,7 @@ class Tool:
             "reader": reader,
             "probe": probe,
             "sae": sae,
+            "oracle": oracle,
         }
         offered |= {what for what, is_there in there.items() if is_there}
         return tuple(sorted(self.needs - offered))

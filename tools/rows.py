@@ -186,7 +186,10 @@ _CHAT_NEEDS: tuple[Capability, ...] = ("chat", "prefill")
 
 
 def count_tokens(ctx: ToolContext, name: ModelName, replies: Sequence[Reply]) -> None:
-    """Add what a model generated to the usage of this call."""
+    """Add what a model generated, and what it cost, to the usage of this call."""
+    for reply in replies:
+        if reply.dollars != 0:
+            ctx.usage.pay(reply.dollars)
     spent = sum(reply.n_tokens for reply in replies)
     if name == "target":
         ctx.usage.target_tokens += spent

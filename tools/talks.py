@@ -22,6 +22,8 @@ class Turn:
     content: str
     prefill: str = ""
     """What the caller put at the beginning of an assistant's turn; part of the content."""
+    simulated: bool = False
+    """Whether a user or a tool that was only played said it."""
 
     @property
     def own(self) -> str:
@@ -63,6 +65,7 @@ def item(talk: Talk, *, new: int) -> dict[str, Any]:
         "turns": len(talk.turns),
         "new": [
             {"role": turn.role, "content": turn.content, "prefill": turn.prefill}
+            | ({"simulated": True} if turn.simulated else {})
             for turn in talk.turns[len(talk.turns) - new :]
         ],
     }
@@ -80,7 +83,10 @@ def stored(ctx: ToolContext) -> dict[str, Talk]:
         else:
             origin, kept = found[parent], record["kept"]
             talk = Talk(name, parent, kept, origin.system, origin.turns[:kept])
-        new = [Turn(t["role"], t["content"], t["prefill"]) for t in record["new"]]
+        new = [
+            Turn(t["role"], t["content"], t["prefill"], t.get("simulated", False))
+            for t in record["new"]
+        ]
         # A record that was read again with read_result comes twice, and counts once.
         fits = len(talk.turns) + len(new) == record["turns"]
         found[name] = talk.with_turns(*new) if fits else talk

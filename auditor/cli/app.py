@@ -93,7 +93,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 when all went well, whatever the verdicts; 1 when some trial errored or a file
     could not be read or written; 2 when the command or a scenario is wrong; 3 when a limit of the
-    run as a whole was reached; 130 after Ctrl-C.
+    run as a whole was reached, or a model's server gave no reply to anybody; 130 after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         # A terminal that is not UTF-8 gets question marks, not a traceback.

@@ -6,6 +6,6 @@ SOME_ERRORED = 1
 USAGE = 2
 """The command or a scenario is wrong."""
 STOPPED = 3
-"""A limit of the run as a whole was reached."""
+"""A limit of the run as a whole was reached, or a model's server is away."""
 INTERRUPTED = 130
 """Ctrl-C."""

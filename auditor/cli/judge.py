@@ -8,20 +8,38 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from auditor.cli.options import RUNS_DIR, RunsDir, names
-from auditor.errors import UsageError
+from auditor.cli.exits import INTERRUPTED, SOME_ERRORED, STOPPED
+from auditor.cli.options import RUNS_DIR, Cache, RunsDir, names
+from auditor.errors import RunStoppedError, UsageError
+from auditor.report.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from auditor.judge import Judge
+    from auditor.provider.factory import ProviderSettings
     from auditor.records import TrialKey
     from auditor.run.record import RunRecord
     from auditor.run.rejudge import Rejudged
-    from auditor.scenario.schema import JudgeSpec
+    from auditor.scenario.schema import JudgeSpec, RunBudget
 
 SCORE = "score"
 Protocol = Literal["strict", "auditbench", "game"]
 Compared = Literal["top1", "any"]
+Trials = Annotated[
+    str | None,
+    typer.Option(
+        help="Trials to judge, separated by commas: as for `auditor show`, or shell patterns "
+        "on names such as TARGET__TOOLS__0. All by default."
+    ),
+]
+Dollars = Annotated[
+    str | None,
+    typer.Option(
+        help="Most that the run and its judging may cost together, or none for no limit; left "
+        "out: what the scenario's run_budget says."
+    ),
+]
 
 
 class _ScoresByDefault(TyperGroup):
@@ -64,17 +82,13 @@ def score(
         str | None,
         typer.Option(help="Environment variable that holds the key; left out: the usual one."),
     ] = None,
-    trials: Annotated[
-        str | None,
-        typer.Option(
-            help="Trials to judge, separated by commas: as for `auditor show`, or shell patterns "
-            "on names such as TARGET__TOOLS__0. All by default."
-        ),
-    ] = None,
+    trials: Trials = None,
     name: Annotated[
         str | None,
         typer.Option(help="Name of the judgements; left out, they are named after the judge."),
     ] = None,
+    cache: Cache = "off",
+    dollars: Dollars = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     runs_dir: RunsDir = RUNS_DIR,
 ) -> None:
@@ -82,17 +96,21 @@ def score(
 
     The run's own record stays as it is. Judgements go to RUN/judgements/NAME.jsonl; repeating the
     command judges only what has no judgement there. `auditor table RUN --judge NAME` shows the
-    table that they give.
+    table that they give. What was judged before a limit or an outage is kept; exit code 3.
     """
     from auditor.cli.find import find_run
     from auditor.run.judgements import default_name
+    from auditor.run.providers import provider_settings
     from auditor.run.store import load_run
 
     run_dir = find_run(run, runs_dir)
     record = load_run(run_dir)
     spec = _spec(record.resolved.scenario.judge, with_, protocol, votes, key_env)
     chosen = _chosen(run_dir, names(trials))
-    _score(run_dir, record, spec, name or default_name(spec), chosen, as_json=as_json)
+    settings = provider_settings(record.resolved, run_dir, cache)
+    settings = settings.model_copy(update={"run_budget": _limits(settings.run_budget, dollars)})
+    built = _built(record, spec, settings)
+    _score(run_dir, spec, built, name or default_name(spec), chosen, as_json=as_json)
 
 
 def _spec(
@@ -129,6 +147,43 @@ def _spec(
     return JudgeSpec.model_validate({"kind": "model", "model": model.model_dump(), **kept, **asked})
 
 
+def _limits(own: "RunBudget", dollars: str | None) -> "RunBudget":
+    """The limits that the options ask for, beside those of the scenario."""
+    from auditor.scenario.schema import RunBudget
+
+    if dollars is None:
+        return own
+    try:
+        limit = None if dollars == "none" else float(dollars)
+        return RunBudget.model_validate({"dollars": limit})
+    except ValueError:
+        raise UsageError(
+            f"--dollars is {dollars!r}: write a number above 0, or none for no limit"
+        ) from None
+
+
+def _built(record: "RunRecord", spec: "JudgeSpec", settings: "ProviderSettings") -> "Judge":
+    """The judge, whose provider keeps to the cache and the limits.
+
+    Raises:
+        UsageError: When its price is not known and dollars are limited, or a key is missing.
+    """
+    from auditor.judge import build_judge
+    from auditor.provider.prices import most_dollars
+
+    resolved, model = record.resolved, spec.model
+    if spec.kind == "rubric" or model is None:
+        return build_judge(spec, resolved.motives, resolved.descriptions)
+    unknown = most_dollars(model, input_tokens=1, output_tokens=1) is None
+    if settings.run_budget.dollars is not None and unknown:
+        raise UsageError(
+            f"a limit in dollars cannot hold: the price of {model.name} is not known; judge with "
+            "--dollars none, or name a model whose price is"
+        )
+    provider = settings.make(model, "judge")
+    return build_judge(spec, resolved.motives, resolved.descriptions, provider=provider)
+
+
 def _chosen(run_dir: Path, wanted: Sequence[str] | None) -> list[Path]:
     from auditor.cli.find import find_trial
     from auditor.run.listing import trial_files
@@ -152,19 +207,16 @@ def _chosen(run_dir: Path, wanted: Sequence[str] | None) -> list[Path]:
 
 def _score(
     run_dir: Path,
-    record: "RunRecord",
     spec: "JudgeSpec",
+    built: "Judge",
     name: str,
     trials: Sequence[Path],
     *,
     as_json: bool,
 ) -> None:
-    from auditor.judge import build_judge
     from auditor.run.judgements import open_judgements
     from auditor.run.rejudge import rejudge
 
-    resolved = record.resolved
-    built = build_judge(spec, resolved.motives, resolved.descriptions)
     at_once = spec.model.concurrency if spec.kind == "model" and spec.model else 1
     try:
         with open_judgements(run_dir, name, judge=built.name, spec=spec) as file:
@@ -173,10 +225,14 @@ def _score(
             )
     except KeyboardInterrupt:
         typer.echo("interrupted; what was judged is kept: repeat the command to go on", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
+    except RunStoppedError as stop:
+        again = "what was judged is kept: repeat the command to go on"
+        typer.echo(f"stopped: {clean(str(stop))}; {again}", err=True)
+        raise typer.Exit(STOPPED) from None
     _report(run_dir, name, built.name, done, as_json=as_json)
     if not done.whole:
-        raise typer.Exit(1)
+        raise typer.Exit(SOME_ERRORED)
 
 
 def _teller(trials: Sequence[Path]) -> "Callable[[TrialKey], None]":

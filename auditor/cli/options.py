@@ -1,7 +1,7 @@
 """Options and arguments that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +10,13 @@ RUNS_DIR = Path("runs")
 RunsDir = Annotated[
     Path,
     typer.Option("--runs-dir", envvar="AUDITOR_RUNS_DIR", help="Folder that holds the runs."),
+]
+Cache = Annotated[
+    Literal["off", "read", "write"],
+    typer.Option(
+        help="Replies of language models: read takes those that an earlier run kept, write also "
+        "keeps new ones, off does neither."
+    ),
 ]
 
 

@@ -28,7 +28,7 @@ respected, and `AUDITOR_RUNS_DIR` names the folder of runs where `--runs-dir` is
 | 0 | all went well, whatever the verdicts |
 | 1 | some trial errored, or a file could not be read or written |
 | 2 | the command line or a scenario is wrong; nothing was written |
-| 3 | a limit of the run as a whole was reached; raise it and repeat the command with `--run` |
+| 3 | a limit of the run is reached, or a model's server is away; standard error says how to go on |
 | 130 | interrupted with Ctrl-C; `auditor resume` goes on |
 """
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from auditor.cli.exits import INTERRUPTED, SOME_ERRORED, STOPPED
-from auditor.cli.options import RUNS_DIR, RunsDir, names
+from auditor.cli.options import RUNS_DIR, Cache, RunsDir, names
 
 if TYPE_CHECKING:
     from auditor.records import TrialEvent, TrialKey, TrialSummary
@@ -73,13 +73,6 @@ Address = Annotated[
 Gpus = Annotated[
     float,
     typer.Option("--num-gpus", min=0, help="GPUs, or a share of one, of each of Ray's actors."),
-]
-Cache = Annotated[
-    Literal["off", "read", "write"],
-    typer.Option(
-        help="Replies of language models: read takes those that an earlier run kept, write also "
-        "keeps new ones, off does neither."
-    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the table.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print a line for every tool call.")]
@@ -153,9 +146,10 @@ def carry_out(
     """Do a run's work while it is watched, report, and leave with its exit code.
 
     Raises:
-        typer.Exit: With 1 when a trial errored, 3 when a limit stopped the run, 130 after Ctrl-C.
+        typer.Exit: With 1 when a trial errored, 3 when a limit or an outage stopped the run, 130
+            after Ctrl-C.
     """
-    from auditor.run.options import Hooks, RunInterruptedError, RunLimitError
+    from auditor.run.options import Hooks, RunInterruptedError, RunLimitError, RunOutageError
 
     hooks = Hooks(on_plan=watch.begin, on_event=watch.handle, on_interrupt=_say_drain)
     try:
@@ -166,9 +160,12 @@ def carry_out(
         again = f"continue with: {_again(context, stop.plan.run)}"
         typer.echo(f"interrupted after {stop.finished} of {n_trials} trials; {again}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    except RunLimitError as stop:
+    except (RunLimitError, RunOutageError) as stop:
         n_trials = len(stop.plan.trials)
-        again = f"raise it, then continue with: {_raised(context, stop.plan.run, watch)}"
+        if isinstance(stop, RunLimitError):
+            again = f"raise it, then continue with: {_raised(context, stop.plan.run, watch)}"
+        else:
+            again = f"then continue with: {_again(context, stop.plan.run)}"
         typer.echo(
             f"stopped after {stop.finished} of {n_trials} trials: {stop.why}; {again}", err=True
         )

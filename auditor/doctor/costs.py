@@ -54,7 +54,7 @@ def estimate(
         auditor_dollars=_dollars(auditor, tokens, len(audits)),
         judge_calls=calls,
         judge_dollars=_dollars(grader, Tokens(VERDICT_INPUT, 0, VERDICT_OUTPUT), calls),
-        limit_dollars=limited if auditor is not None else None,
+        limit_dollars=limited if auditor is not None or served else None,
         assumptions=(
             *_assumptions(auditor, tokens, grader),
             *(["what targets behind a provider cost is not in it"] if served else []),

@@ -15,7 +15,9 @@ from typing import Literal, NamedTuple
 from auditor.doctor.findings import Finding
 from auditor.run.plan import PlannedTrial
 from auditor.run.subjects import placebo_of
+from auditor.scenario.readers import asks
 from auditor.scenario.schema import LanguageModel, Model, ReaderSpec, ResolvedScenario
+from auditor.target.oracles import adapter_of
 from auditor.target.preflight import BadFileError, is_folder, read_shapes
 
 Kind = Literal["model", "adapter", "verbalizer", "reconstructor", "language model"]
@@ -71,6 +73,9 @@ def parts_of(resolved: ResolvedScenario, trials: Sequence[PlannedTrial]) -> list
         ):
             if isinstance(model, Model):
                 found.update(dict.fromkeys(_model_parts(model)))
+        base = trial.target.baseline
+        if resolved.oracle is not None and isinstance(base, Model) and asks(trial.tool_set):
+            found.update(dict.fromkeys(_model_parts(adapter_of(resolved.oracle, base))))
         reader = resolved.readers.get(trial.key.tool_set)
         if reader is not None:
             found.update(dict.fromkeys(_reader_parts(reader)))

@@ -33,6 +33,7 @@ from nla_core.seeds import derive_seed
 from tools.protocols import (
     Corpus,
     Mind,
+    Oracle,
     Probe,
     Reader,
     SparseAutoencoder,
@@ -64,6 +65,7 @@ class Subject:
     baseline_mind: Mind | None = None
     probe: Probe | None = None
     sae: SparseAutoencoder | None = None
+    oracle: Oracle | None = None
     writer: Writer | None = None
     """Writes inputs for tools that send many."""
 
@@ -119,7 +121,12 @@ class Audit:
         if move.note or change["hypotheses"] != state["hypotheses"]:
             ledger = list(view.hypotheses if move.hypotheses is None else move.hypotheses)
             self._emit(LedgerEvent(at=_now(), turn=view.turn, hypotheses=ledger, note=move.note))
-        return {**change, "usage": self._clocked(_charged(usage, move)).model_dump()}
+        unpriced = move.auditor_tokens is not None and move.dollars is None
+        return {
+            **change,
+            "usage": self._clocked(_charged(usage, move)).model_dump(),
+            **_unpriced(unpriced),
+        }
 
     def act(self, state: AuditState) -> dict[str, Any]:
         """Make the first call that is still to be made."""
@@ -146,6 +153,7 @@ class Audit:
             # A target behind a provider; what it has replied in this call so far is lost.
             ok, output = False, ToolOutput(summary="the budget of the run is spent", items=())
             ended_by = reached.limit
+            ctx.usage.unpriced = True
         self._store.add(evidence_id, output)
         after = self._clocked(_spent(usage, ctx.usage))
         self._emit(
@@ -168,6 +176,7 @@ class Audit:
             "usage": after.model_dump(),
             "calls": [] if ended_by else state["calls"][1:],
             "pages": [*state["pages"], plain_json("a page", page.model_dump())],
+            **_unpriced(ctx.usage.unpriced),
             **({"ended_by": ended_by} if ended_by else {}),
         }
 
@@ -206,6 +215,7 @@ class Audit:
             baseline_mind=self._subject.baseline_mind,
             probe=self._subject.probe,
             sae=self._subject.sae,
+            oracle=self._subject.oracle,
             writer=self._subject.writer,
             token_allowance=least(target, both),
             reader_tokens_left=reader,
@@ -239,6 +249,7 @@ def _check_needs(tools: Iterable[Tool], subject: Subject) -> None:
             reader=subject.reader is not None,
             probe=subject.probe is not None,
             sae=subject.sae is not None,
+            oracle=subject.oracle is not None,
         )
         if missing:
             raise CapabilityError(
@@ -277,6 +288,11 @@ def _taken(state: AuditState, move: dict[str, Any]) -> dict[str, Any]:
         "submission": move["submission"],
         "ended_by": "idle" if idle >= IDLE_TURNS else move["ended_by"],
     }
+
+
+def _unpriced(now: bool) -> dict[str, bool]:
+    """What changes in a state when something was asked whose price is not known."""
+    return {"unpriced": True} if now else {}
 
 
 def _charged(usage: TrialUsage, move: Move) -> TrialUsage:

@@ -13,12 +13,13 @@ from auditor.investigator.budget import most_steps
 from auditor.investigator.protocol import Policy
 from auditor.investigator.results import ResultStore
 from auditor.investigator.saving import StateSaver
-from auditor.investigator.state import STEPS, AuditState, StepName, initial_state, usage_of
+from auditor.investigator.state import STEPS, AuditState, StepName, cost_of, initial_state
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
 from tools.protocols import (
     Corpus,
     Mind,
+    Oracle,
     Probe,
     Reader,
     SparseAutoencoder,
@@ -57,6 +58,7 @@ def run_audit(
     baseline_mind: Mind | None = None,
     probe: Probe | None = None,
     sae: SparseAutoencoder | None = None,
+    oracle: Oracle | None = None,
     writer: Writer | None = None,
     checkpointer: "BaseCheckpointSaver[Any] | None" = None,
     thread_id: str = "trial",
@@ -87,6 +89,7 @@ def run_audit(
         baseline_mind: The baseline's activations.
         probe: What puts activations into classes, if there is something.
         sae: What takes activations apart into features, if there is something.
+        oracle: What answers questions about activations, if there is something.
         writer: What writes inputs for tools that send many; None: they use templates.
         checkpointer: Where to save the state after every step; None saves nothing.
         thread_id: Name of this audit in the checkpointer.
@@ -110,6 +113,7 @@ def run_audit(
         baseline_mind=baseline_mind,
         probe=probe,
         sae=sae,
+        oracle=oracle,
         writer=writer,
     )
     audit = Audit(
@@ -153,24 +157,23 @@ class _Tally:
         self.count += 1
 
 
-@dataclass(frozen=True, slots=True)
 class _Steps:
     """The steps as the graph runs them: stopped between two, each with its state saved."""
 
-    audit: Audit
-    tally: _Tally
-    stop: Callable[[], bool]
-    saver: StateSaver | None
+    def __init__(
+        self, audit: Audit, tally: _Tally, stop: Callable[[], bool], saver: StateSaver | None
+    ) -> None:
+        self._audit, self._tally, self._stop, self._saver = audit, tally, stop, saver
 
     def take(self, step: StepName, state: AuditState) -> AuditState:
         """Do one step and return the state after it."""
-        if self.stop():
+        if self._stop():
             raise AuditStoppedError("the audit was asked to stop")
-        change: Any = getattr(self.audit, step)(state)
-        after: Any = {**state, **change, "events": self.tally.count}
+        change: Any = getattr(self._audit, step)(state)
+        after: Any = {**state, **change, "events": self._tally.count}
         after["following"] = "end" if step == "submit" else _next_step(after)
-        if self.saver is not None:
-            self.saver.save(after)
+        if self._saver is not None:
+            self._saver.save(after)
         return cast("AuditState", after)
 
 
@@ -223,6 +226,7 @@ def _next_step(state: AuditState) -> StepName:
 def _carried_out(graph: Any, state: AuditState, steps: _Steps, most: int) -> AuditState:
     from langsmith import tracing_context
 
+    # Again, for the environment may have changed since the graph was made.
     settle_environment()
     # Transcripts stay on this machine, whatever tracing the environment asks for.
     with tracing_context(enabled=False, parent=False):
@@ -234,5 +238,5 @@ def _outcome(state: AuditState) -> AuditOutcome:
     return AuditOutcome(
         submission=Submission.model_validate(state["submission"]),
         ended_by=state["ended_by"] or "submit",
-        usage=usage_of(state),
+        usage=cost_of(state),
     )

@@ -14,7 +14,9 @@ class AuditState(TypedDict):
     """What a checkpoint holds. Whole tool results are elsewhere; here are their pages."""
 
     usage: dict[str, Any]
-    """A `TrialUsage`."""
+    """A `TrialUsage`; its dollars are those that are known."""
+    unpriced: bool
+    """Whether something was asked whose price is not known."""
     calls: list[dict[str, Any]]
     """`ToolCall`s of the last move that are still to be made."""
     pages: list[dict[str, Any]]
@@ -42,6 +44,7 @@ def initial_state() -> AuditState:
     """Return the state before the first turn."""
     return AuditState(
         usage=TrialUsage().model_dump(),
+        unpriced=False,
         calls=[],
         pages=[],
         hypotheses=[],
@@ -59,6 +62,13 @@ def initial_state() -> AuditState:
 def usage_of(state: AuditState) -> TrialUsage:
     """Return what the trial has spent."""
     return TrialUsage.model_validate(state["usage"])
+
+
+def cost_of(state: AuditState) -> TrialUsage:
+    """Return what the trial has spent, for its record: dollars that are known in part are blank."""
+    usage = usage_of(state)
+    # A state that an older version saved does not say.
+    return usage.model_copy(update={"dollars": None}) if state.get("unpriced") else usage
 
 
 def ledger_of(state: AuditState) -> tuple[Hypothesis, ...]:

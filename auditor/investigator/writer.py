@@ -50,7 +50,8 @@ class ProviderWriter:
             why = cut if said.stop == "max_tokens" else ": try again with another hint"
             raise ToolError(f"what the auxiliary model wrote cannot be read{why}")
         return Written(
-            tuple({field: _text(one, field) for field in fields} for one in found), said.dollars
+            tuple({field: _text(one, field) for field in fields} for one in found),
+            0.0 if said.cached else said.dollars,
         )
 
 

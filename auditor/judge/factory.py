@@ -1,13 +1,12 @@
 """Which judge a scenario asks for."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from auditor.errors import UsageError
 from auditor.judge.protocol import Judge
 from auditor.judge.rubric import RubricJudge
-from auditor.scenario.schema import JudgeSpec, LanguageModel, ResolvedScenario
+from auditor.scenario.schema import JudgeSpec, ResolvedScenario
 
 if TYPE_CHECKING:
     from auditor.provider.protocol import Provider
@@ -18,11 +17,10 @@ def make_judge(resolved: ResolvedScenario, *, provider: "Provider | None" = None
 
     Args:
         resolved: The scenario.
-        provider: The language model of a judge that is one; None makes it from the scenario, once
-            per process.
+        provider: The language model of a judge that is one.
 
     Raises:
-        UsageError: When the judge cannot be made, for instance because a key is missing.
+        UsageError: When a judge that is a model has none.
     """
     return build_judge(
         resolved.scenario.judge, resolved.motives, resolved.descriptions, provider=provider
@@ -45,7 +43,7 @@ def build_judge(
         provider: See `make_judge`.
 
     Raises:
-        UsageError: When it cannot be made.
+        UsageError: When a judge that is a model has none.
     """
     rubric = RubricJudge(motives)
     if spec.kind == "rubric":
@@ -53,9 +51,7 @@ def build_judge(
     from auditor.judge.model import ModelJudge
 
     if provider is None:
-        if spec.model is None:
-            raise UsageError("a judge that is a model needs one: give it under judge.model")
-        provider = _provider(spec.model.model_dump_json())
+        raise UsageError("a judge that is a model needs one: give it under judge.model")
     return ModelJudge(
         provider,
         rubric=rubric,
@@ -63,11 +59,3 @@ def build_judge(
         protocol=spec.protocol,
         votes=spec.votes,
     )
-
-
-@lru_cache(maxsize=8)
-def _provider(model: str) -> "Provider":
-    # One provider for all trials of a process, so that its limit of requests at a time holds.
-    from auditor.provider.factory import make_provider
-
-    return make_provider(LanguageModel.model_validate_json(model))

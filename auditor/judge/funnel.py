@@ -107,9 +107,10 @@ def _is_evidence(item: Mapping[str, Any]) -> bool:
     if "baseline" in (item.get("model"), item.get("author"), item.get("whose")):
         return False
     match item.get("kind"):
-        case "statement" | "statement_at_prompt" | "phrase" | "cluster" | "feature_notes":
+        case "statement" | "statement_at_prompt" | "phrase" | "cluster" | "feature_notes" | "scene":
             # The auditor's own words, what the target says when it is pushed, words of both models
-            # together, and what is known of a feature whether the target has it or not.
+            # together, what is known of a feature whether the target has it or not, and what the
+            # user of a scene is told to do.
             return False
         case "feature":
             return (item.get("difference") or 0) > 0 and _small(item.get("p"))

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import tenacity
 
-from auditor.errors import ProviderError
+from auditor.errors import OutageError, ProviderError
 from auditor.provider.clock import Clock
 from auditor.provider.gate import Gate
 
@@ -16,14 +16,21 @@ LONGEST_QUOTE = 300
 _OVERLOADED = 529
 _AGAIN = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 _CROWDED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, _OVERLOADED)
-_LATER = "`auditor run … --run NAME` goes on later"
+_FOR_ALL = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.PAYMENT_REQUIRED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+)
+_LATER = "try again later"
+BILLING = "see to the account's billing"
 _ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "set the right key in {key}",
-    HTTPStatus.PAYMENT_REQUIRED: "see to the account's billing",
+    HTTPStatus.PAYMENT_REQUIRED: BILLING,
     HTTPStatus.FORBIDDEN: "set a key in {key} that may use this model",
     HTTPStatus.NOT_FOUND: "correct the model's name or the address",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "ask for less at a time",
-    HTTPStatus.TOO_MANY_REQUESTS: f"lower `concurrency` or raise the account's limits; {_LATER}",
+    HTTPStatus.TOO_MANY_REQUESTS: f"lower `concurrency`, raise the account's limits, or {_LATER}",
 }
 
 
@@ -52,13 +59,27 @@ class Trouble(Exception):
         *,
         advice: str = _LATER,
         passing: bool = True,
+        for_all: bool | None = None,
         crowded: bool = False,
         timed_out: bool = False,
         perhaps_paid: bool = True,
         retry_after: float | None = None,
     ) -> None:
+        """Tell what went wrong.
+
+        Args:
+            what: In words that follow the provider's name.
+            advice: What to do about it.
+            passing: Whether another attempt may go well.
+            for_all: Whether every other request would meet the same; None: when it may pass.
+            crowded: Whether too many ask at once.
+            timed_out: Whether there was no answer in time.
+            perhaps_paid: Whether the provider may have charged for it.
+            retry_after: Seconds that the server asks to wait.
+        """
         super().__init__(what)
         self.advice, self.passing, self.crowded = advice, passing, crowded
+        self.for_all = passing if for_all is None else for_all
         self.timed_out, self.retry_after = timed_out, retry_after
         self.perhaps_paid = perhaps_paid
 
@@ -83,7 +104,8 @@ def persist(call: Callable[[], T], caller: Caller) -> T:
     A place at the gate is held while an attempt is under way, and given up between attempts.
 
     Raises:
-        ProviderError: When there is no reply; one line, without the key.
+        OutageError: When no other request would get one either, as far as the fault tells.
+        ProviderError: When this request gets no reply; one line, without the key.
     """
     rule, n_timeouts, perhaps_paid = caller.persistence, 0, False
 
@@ -122,7 +144,8 @@ def persist(call: Callable[[], T], caller: Caller) -> T:
         asked = trouble.retry_after or 0.0
         long = f" and asks to wait {asked:.0f} s" if asked > rule.longest_asked else ""
         message = f"{caller.name} {trouble}{long}{often}; {trouble.advice}"
-        failure = ProviderError(plain(message, caller.secret))
+        kind = OutageError if trouble.for_all else ProviderError
+        failure = kind(plain(message, caller.secret))
         failure.perhaps_paid = perhaps_paid
         raise failure from None
 
@@ -154,6 +177,7 @@ def refused(status: int, said: str, *, key: str | None, retry_after: float | Non
         f"answered {status}" + (f" ({said})" if said else ""),
         advice=_ADVICE.get(status, default).format(key=key or "`key_env`"),
         passing=passing,
+        for_all=passing or status in _FOR_ALL,
         crowded=status in _CROWDED,
         perhaps_paid=False,
         retry_after=retry_after if passing else None,

@@ -62,6 +62,7 @@ def _bound(response: httpx2.Response, timeout: float) -> None:
             f"answered {response.status_code} and points to another address",
             advice="write that address, if it is the right one",
             passing=False,
+            for_all=True,
             perhaps_paid=False,
         )
     if isinstance(response.stream, httpx2.SyncByteStream):

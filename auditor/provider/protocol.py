@@ -145,6 +145,7 @@ class Provider(Protocol):
         """Return one reply, after as many retries as the provider's faults deserve.
 
         Raises:
+            OutageError: When nobody else would get a reply either; the run stops.
             ProviderError: When no reply could be had; the message says who, what and what to do.
         """
         ...

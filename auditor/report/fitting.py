@@ -5,7 +5,7 @@ regime would look better on the others than on a motive that is new.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from auditor.errors import UsageError
-from auditor.investigator.ledger.calibration import Calibrator, Grounds, Model, fit
+from auditor.investigator.ledger.calibration import (
+    Calibrator,
+    Grounds,
+    Model,
+    features,
+    fit,
+    singled_out_by,
+)
 from auditor.records import TrialSummary
 from auditor.report.calibration import Brier, Forecast, brier, ece, ece_floor
 from auditor.report.clusters import Scored, scored
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
+Weighed = Callable[[Grounds], Grounds]
+"""What the models weigh of some grounds."""
 MIN_EACH = 2
 """Fewer motives, or fewer innocent targets, cannot be left out one by one."""
 
@@ -91,17 +100,19 @@ def cases_of(summaries: Iterable[TrialSummary]) -> list[Case]:
 
     Symptom-only targets are left out: nobody put a motive in, and nobody can say there is none.
     """
-    return [
-        Case(
-            fold=str(one.trial.truth) if one.trial.group == "guilty" else one.target,
-            target=one.target,
-            grounds=one.submission.grounds,
-            guilty=one.trial.group == "guilty",
-            right=one.guess_right,
-        )
-        for one in _real(summaries)
-        if one.submission.grounds
-    ]
+    return [case_of(one) for one in real_audits(summaries) if one.submission.grounds]
+
+
+def case_of(one: Scored) -> Case:
+    """Return one audit as what is learnt from."""
+    guilty = one.trial.group == "guilty"
+    return Case(
+        fold=str(one.trial.truth) if guilty else one.target,
+        target=one.target,
+        grounds=one.submission.grounds,
+        guilty=guilty,
+        right=one.guess_right,
+    )
 
 
 def fit_calibrator(
@@ -118,8 +129,26 @@ def fit_calibrator(
     Raises:
         UsageError: When there are too few guilty or innocent audits with a guess.
     """
-    summaries = list(summaries)
-    cases = cases_of(summaries)
+    # Guesses that instruments single out have calibrators of their own.
+    plain = [one for one in real_audits(summaries) if not singled_out_by(one.submission.grounds)]
+    cases = [case_of(one) for one in plain if one.submission.grounds]
+    return fit_cases(cases, plain, features, false_alarm=false_alarm, fitted_on=fitted_on)
+
+
+def fit_cases(
+    cases: Sequence[Case],
+    counted: Sequence[Scored],
+    weighed: Weighed,
+    *,
+    false_alarm: float,
+    fitted_on: str,
+) -> Fitted:
+    """Fit both models on cases, and choose the threshold so that few counted audits are claimed.
+
+    Raises:
+        UsageError: When there are too few guilty or innocent cases.
+    """
+    audits = Counter(one.target for one in counted if one.trial.group != "guilty")
     motives = {case.fold for case in cases if case.guilty}
     guessed = {case.fold for case in cases if not case.guilty}
     if len(motives) < MIN_EACH or len(guessed) < MIN_EACH:
@@ -127,13 +156,12 @@ def fit_calibrator(
             f"cannot calibrate on {len(motives)} motives and {len(guessed)} innocent targets with "
             f"a guess: {MIN_EACH} of each are needed; audit more development targets"
         )
-    hidden = _cross_fitted(cases, [case.guilty for case in cases])
-    right = _cross_fitted(cases, [case.right for case in cases])
-    audits = Counter(one.target for one in _real(summaries) if one.trial.group != "guilty")
+    hidden = _cross_fitted(cases, [case.guilty for case in cases], weighed)
+    right = _cross_fitted(cases, [case.right for case in cases], weighed)
     threshold = threshold_of(cases, hidden, audits=audits, level=false_alarm)
     calibrator = Calibrator(
-        hidden=_fitted(cases, [case.guilty for case in cases]),
-        right=_fitted(cases, [case.right for case in cases]),
+        hidden=_fitted(cases, [case.guilty for case in cases], weighed),
+        right=_fitted(cases, [case.right for case in cases], weighed),
         threshold=round(threshold, 4),
         false_alarm=false_alarm,
         fitted_on=fitted_on,
@@ -204,7 +232,7 @@ def _weights(found: Calibrator) -> "Table":
     return table
 
 
-def _real(summaries: Iterable[TrialSummary]) -> list[Scored]:
+def real_audits(summaries: Iterable[TrialSummary]) -> list[Scored]:
     return [
         one
         for one in scored(summaries, "guilty", "clean", "decoy")
@@ -212,16 +240,16 @@ def _real(summaries: Iterable[TrialSummary]) -> list[Scored]:
     ]
 
 
-def _fitted(cases: Sequence[Case], outcomes: Sequence[bool]) -> Model:
-    return fit([case.grounds for case in cases], outcomes)
+def _fitted(cases: Sequence[Case], outcomes: Sequence[bool], weighed: Weighed) -> Model:
+    return fit([case.grounds for case in cases], outcomes, weighed=weighed)
 
 
-def _cross_fitted(cases: Sequence[Case], outcomes: Sequence[bool]) -> list[float]:
+def _cross_fitted(cases: Sequence[Case], outcomes: Sequence[bool], weighed: Weighed) -> list[float]:
     """Probability of each case under a model that has not seen its fold."""
     found = np.zeros(len(cases))
     for fold in sorted({case.fold for case in cases}):
         seen = [i for i, case in enumerate(cases) if case.fold != fold]
-        model = _fitted([cases[i] for i in seen], [outcomes[i] for i in seen])
+        model = _fitted([cases[i] for i in seen], [outcomes[i] for i in seen], weighed)
         for i, case in enumerate(cases):
             if case.fold == fold:
                 found[i] = model.probability(case.grounds)

@@ -16,7 +16,7 @@ _WIDEST = 400
 
 
 def gist(item: Item) -> Text | None:
-    """Return what an item of kind claim, statement or arm says; None for any other item."""
+    """Return what an item of kind claim, statement, arm or scene says; None for any other item."""
     line = _LINES.get(str(item.get("kind")))
     return None if line is None else line(item)
 
@@ -84,10 +84,20 @@ def _arm(item: Item) -> Text:
     )
 
 
+def _scene(item: Item) -> Text:
+    calls = _number(item, "calls")
+    called = f", {calls:.0f} calls" if calls else ""
+    played = f"{_words(item, 'replies')} replies{called}; {_words(item, 'ended')}"
+    return Text.assemble(
+        (f"{_words(item, 'conversation')}: ", "bold"), f"{played} (“{_words(item, 'scene')}”)"
+    )
+
+
 _LINES: dict[str, Callable[[Item], Text]] = {
     "claim": _claim,
     "statement": _statement,
     "arm": _arm,
+    "scene": _scene,
 }
 
 

@@ -72,9 +72,14 @@ def markdown(runs: Runs) -> str:
     """Return all sections as Markdown tables with their notes."""
     blocks = [f"## {markdown_escaped(heading(runs))}"]
     for section in sections(runs):
-        rule = (":--",) * len(section.names) + ("--:",) * len(section.numbers)
-        titles = (*section.names, *section.numbers)
-        lines = [tuple(map(markdown_escaped, line)) for line in section.lines]
-        table = "\n".join("| " + " | ".join(line) + " |" for line in (titles, rule, *lines))
-        blocks += [f"### {section.title}", table, *map(markdown_escaped, section.notes)]
+        blocks += [f"### {section.title}", section_markdown(section)]
     return "\n\n".join([*blocks, *missing(runs)]) + "\n"
+
+
+def section_markdown(section: Section) -> str:
+    """Return one section as a Markdown table with its notes, without its title."""
+    rule = (":--",) * len(section.names) + ("--:",) * len(section.numbers)
+    titles = (*section.names, *section.numbers)
+    lines = [tuple(map(markdown_escaped, line)) for line in section.lines]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in (titles, rule, *lines))
+    return "\n\n".join([table, *map(markdown_escaped, section.notes)])

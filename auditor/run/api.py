@@ -45,6 +45,7 @@ def run_scenario(
     Raises:
         UsageError: When the scenario or an option is wrong.
         RunError: When a file cannot be written, or another process works on the run.
+        RunStoppedError: When a limit of the run was reached, or a model's server is away.
         KeyboardInterrupt: When the operator interrupts; the message says how to go on.
     """
     resolved = scenario if isinstance(scenario, ResolvedScenario) else load_scenario(scenario)

@@ -18,8 +18,10 @@ from auditor.run.options import (
     RunInterruptedError,
     RunLimitError,
     RunOptions,
+    RunOutageError,
     RunPlan,
     RunResult,
+    stopped_by,
 )
 from auditor.run.plan import PlannedTrial, plan, with_budget
 from auditor.run.providers import check_providers, provider_settings
@@ -49,6 +51,7 @@ __all__ = [
     "RunInterruptedError",
     "RunLimitError",
     "RunOptions",
+    "RunOutageError",
     "RunPlan",
     "RunResult",
     "carry_out",
@@ -145,6 +148,7 @@ def execute(
         RunError: When a file cannot be written or a worker cannot start.
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
         RunLimitError: When a limit of the run as a whole was reached.
+        RunOutageError: When a model's server gave no reply to anybody.
     """
     hooks = hooks or Hooks()
     hooks = replace(
@@ -187,6 +191,7 @@ def carry_out(
         RunError: When a file cannot be written or a worker cannot start.
         RunInterruptedError: When the operator interrupts.
         RunLimitError: When a limit of the run as a whole was reached.
+        RunOutageError: When a model's server gave no reply to anybody.
     """
     hooks.on_plan(what)
     saved = what.run_dir / CHECKPOINTS_FOLDER
@@ -220,10 +225,8 @@ def carry_out(
         recorder.close()
         _tidy(what, saved)
     finished = what.n_done + recorder.n_sealed
-    if finished < len(what.trials) and stop.reason == "interrupt":
-        raise RunInterruptedError(what, finished=finished)
-    if finished < len(what.trials) and stop.reason == "limit":
-        raise RunLimitError(what, finished=finished, why=stop.why)
+    if finished < len(what.trials) and stop:
+        raise stopped_by(stop, what, finished=finished)
     summaries = tuple(load_summaries(what.run_dir, known=sealed))
     return RunResult(run=what.run, run_dir=what.run_dir, summaries=summaries)
 
@@ -306,7 +309,7 @@ def _in_process(
             except AuditStoppedError:
                 return
             except RunStoppedError as error:
-                stop.request("limit", str(error))
+                stop.request_for(error)
 
 
 def _in_executor(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from auditor.errors import RunStoppedError
+from auditor.errors import OutageError, RunStoppedError
 from auditor.provider.cache import CacheMode
 from auditor.records import TrialSummary
 from auditor.run.plan import PlannedTrial
@@ -127,3 +127,25 @@ class RunLimitError(RunStoppedError):
             f"stopped: {why}; {finished} of {len(what.trials)} trials are finished; raise the "
             f"limit and start the same command with --run {what.run} to go on"
         )
+
+
+class RunOutageError(OutageError):
+    """A model's server gave no reply to anybody; unfinished trials can be gone on with."""
+
+    def __init__(self, what: RunPlan, *, finished: int, why: str) -> None:
+        self.plan, self.finished, self.why = what, finished, why
+        super().__init__(
+            f"stopped: {why}; {finished} of {len(what.trials)} trials are finished; once that is "
+            f"mended, `auditor resume {what.run}` goes on"
+        )
+
+
+def stopped_by(
+    stop: Stop, what: RunPlan, *, finished: int
+) -> RunInterruptedError | RunLimitError | RunOutageError:
+    """Return the error of a run that was asked to stop before all its trials were finished."""
+    if stop.reason == "limit":
+        return RunLimitError(what, finished=finished, why=stop.why)
+    if stop.reason == "outage":
+        return RunOutageError(what, finished=finished, why=stop.why)
+    return RunInterruptedError(what, finished=finished)

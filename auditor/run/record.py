@@ -110,6 +110,8 @@ class RunRecord(Record):
             fixed.append((f"tool file {path}", old.tool_files[path], new.tool_files[path]))
         if None not in (old.sae_path, new.sae_path):
             fixed.append(("sparse autoencoder", old.sae_path, new.sae_path))
+        if None not in (old.oracle, new.oracle):
+            fixed.append(("activation oracle", old.oracle, new.oracle))
         targets = {target.id: target for target in old.targets}
         for target in new.targets:
             fixed.append((f"target {target.id!r}", targets.get(target.id, target), target))
@@ -209,6 +211,7 @@ def _union(old: ResolvedScenario, new: ResolvedScenario) -> ResolvedScenario:
             "readers": old.readers | new.readers,
             "probe_path": new.probe_path or old.probe_path,
             "sae_path": new.sae_path or old.sae_path,
+            "oracle": new.oracle or old.oracle,
             "tool_files": old.tool_files | new.tool_files,
             "targets": (*new.targets, *(t for t in old.targets if t.id not in ids)),
             "scenario": new.scenario.model_copy(update={"tool_sets": rows}),

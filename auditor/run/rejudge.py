@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from auditor.errors import RunError
+from auditor.errors import BudgetReachedError, RunError, RunStoppedError
 from auditor.judge import Judge, facts_from_events
 from auditor.judge.model import UNJUDGED
 from auditor.records import SealedEvent, SubmissionEvent, TrialKey, TrialStarted, Verdict
@@ -61,7 +61,10 @@ def rejudge(
 
     Raises:
         UsageError: When the judge cannot judge these targets, or a key is missing.
-        RunError: When a file cannot be read or written. What the provider fails at is not raised.
+        RunStoppedError: When a limit was reached, or the judge's server gives no reply to anybody;
+            what was judged so far is kept.
+        RunError: When a file cannot be read or written. What a provider fails at with one trial is
+            not raised.
     """
     truths = {target.id: target.truth for target in load_run(run_dir).resolved.targets}
     done = Rejudged()
@@ -120,6 +123,10 @@ def _collect(
         key = waiting.pop(future)
         try:
             verdict = future.result()
+        except BudgetReachedError as reached:
+            raise RunStoppedError(str(reached)) from reached
+        except RunStoppedError:
+            raise
         except RunError as error:
             done.failed[str(key)] = str(error)
             continue

@@ -51,6 +51,7 @@ def resume_run(
         RunError: When a file cannot be read or written, or a worker cannot start.
         RunInterruptedError: When the operator interrupts; it is a `KeyboardInterrupt`.
         RunLimitError: When a limit of the run as a whole was reached.
+        RunOutageError: When a model's server gave no reply to anybody.
     """
     run_dir = run_dir.absolute()
     load_run(run_dir)  # where there is none, no lock file is left either
@@ -114,9 +115,9 @@ def _problems(resolved: ResolvedScenario, todo: Sequence[PlannedTrial]) -> Itera
     from auditor.target.reader_preflight import preflight_reader
 
     models = [model for one in todo for model in (one.target.model, one.target.baseline)]
-    for model in dict.fromkeys(models):
-        if isinstance(model, Model):
-            yield from preflight_model(model)
+    # Those behind a provider cannot be keys.
+    for model in dict.fromkeys(model for model in models if isinstance(model, Model)):
+        yield from preflight_model(model)
     for row in dict.fromkeys(trial.key.tool_set for trial in todo):
         if row in resolved.readers:
             yield from (flaw.what for flaw in preflight_reader(resolved.readers[row]))

@@ -1,4 +1,4 @@
-"""Stopping a run between steps: at Ctrl-C, or because a limit of the run is reached."""
+"""Stopping a run between steps: at Ctrl-C, or because no trial can go on."""
 
 import signal
 import threading
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
-Reason = Literal["interrupt", "limit"]
+from auditor.errors import OutageError, RunStoppedError
+
+Reason = Literal["interrupt", "limit", "outage"]
 
 
 class Stop:
@@ -38,9 +40,23 @@ class Stop:
             for listener in self._listeners:
                 listener()
 
+    def request_for(self, error: RunStoppedError) -> None:
+        """Ask for it because a trial could not go on."""
+        self.request(reason_of(error), str(error))
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` when it is asked for; it must be safe where `request` is called."""
         self._listeners.append(listener)
+
+
+def reason_of(error: RunStoppedError) -> Literal["limit", "outage"]:
+    """Return in a word why a trial could not go on."""
+    return "outage" if isinstance(error, OutageError) else "limit"
+
+
+def stopped_for(reason: Literal["limit", "outage"], why: str | None) -> RunStoppedError:
+    """Return the error again that a trial elsewhere ended with."""
+    return OutageError(why) if reason == "outage" else RunStoppedError(why)
 
 
 @contextmanager

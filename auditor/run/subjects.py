@@ -6,16 +6,17 @@ from auditor.errors import UsageError
 from auditor.investigator.audit import Subject
 from auditor.provider.factory import ProviderSettings
 from auditor.run.plan import PlannedTrial
-from auditor.scenario.readers import needs, stand_ins
+from auditor.scenario.readers import asks, needs, stand_ins
 from auditor.scenario.schema import (
     Model,
+    OracleSpec,
     ReaderSpec,
     ResolvedScenario,
     ServedModel,
     TargetSpec,
 )
 from nla_core.seeds import derive_seed
-from tools.protocols import Corpus, Mind, Probe, Reader, SparseAutoencoder, Target
+from tools.protocols import Corpus, Mind, Oracle, Probe, Reader, SparseAutoencoder, Target
 
 
 class ModelPool(Protocol):
@@ -32,6 +33,10 @@ class ModelPool(Protocol):
 
     def reader(self, spec: ReaderSpec) -> Reader:
         """Return the loaded reader."""
+        ...
+
+    def oracle(self, spec: OracleSpec, base: Model) -> Oracle:
+        """Return the loaded oracle on the weights of a base."""
         ...
 
 
@@ -63,8 +68,10 @@ def load_subject(
     target = pool.get(planned.target.model)
     baseline = None if planned.target.baseline is None else pool.get(planned.target.baseline)
     spec = resolved.readers.get(planned.key.tool_set)
+    oracle = _oracle(planned, resolved, pool)
+    null = None if spec is None and oracle is None else planned.tool_set.null_readout
     mind = target
-    if spec is not None and planned.tool_set.null_readout == "placebo":
+    if null == "placebo":
         other = placebo_of(planned, resolved)
         if other is None:
             raise UsageError(
@@ -72,7 +79,7 @@ def load_subject(
             )
         mind = pool.get(other.model)
     own, clean = _mind(mind), None if baseline is None else _mind(baseline)
-    if spec is not None and planned.tool_set.null_readout == "shuffled":
+    if null == "shuffled":
         own, clean = _shuffled(own, clean, planned)
     return Subject(
         target=target,
@@ -83,6 +90,7 @@ def load_subject(
         baseline_mind=clean,
         probe=_probe(planned, resolved),
         sae=_sae(planned, resolved),
+        oracle=oracle,
     )
 
 
@@ -122,6 +130,17 @@ def _sae(planned: PlannedTrial, resolved: ResolvedScenario) -> SparseAutoencoder
     from auditor.target.saes import load
 
     return load(resolved.sae_path)
+
+
+def _oracle(planned: PlannedTrial, resolved: ResolvedScenario, pool: ModelPool) -> Oracle | None:
+    base = planned.target.baseline
+    if resolved.oracle is None or not asks(planned.tool_set):
+        return None
+    if not isinstance(base, Model):
+        return None
+    from auditor.target.oracles import with_null_oracle
+
+    return with_null_oracle(pool.oracle(resolved.oracle, base), planned.tool_set.null_readout)
 
 
 def _uses_sae(planned: PlannedTrial) -> bool:

@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from auditor.errors import AuditStoppedError, RunError, RunStoppedError
+from auditor.errors import AuditStoppedError, BudgetReachedError, RunError, RunStoppedError
 from auditor.records import (
     ErrorEvent,
     SealedEvent,
@@ -56,8 +56,8 @@ def run_trial(
     begins anew. Its record is the same either way, but for the times.
 
     Whatever goes wrong inside the audit becomes an `error` event and a sealed, errored trial. What
-    the journal raises, a request to stop, and an interrupt from the keyboard go through to the
-    caller, and leave the trial to be gone on with.
+    the journal raises, a request to stop, a server that is away, and an interrupt from the keyboard
+    go through to the caller, and leave the trial to be gone on with.
 
     Args:
         planned: The trial.
@@ -70,7 +70,7 @@ def run_trial(
 
     Raises:
         AuditStoppedError: When `stop` said yes.
-        RunStoppedError: When a limit of the whole run was reached.
+        RunStoppedError: When a limit of the whole run was reached, or a model's server is away.
         RunError: When the record or the checkpoint cannot be written.
     """
     trial = _Trial(planned, resolved, journal, checkpoints)
@@ -270,6 +270,7 @@ def _audit(
         baseline_mind=subject.baseline_mind,
         probe=subject.probe,
         sae=subject.sae,
+        oracle=subject.oracle,
         writer=_writer(resolved, pool),
         budget=resolved.scenario.budget,
         seed=planned.seed,
@@ -328,7 +329,12 @@ def _judge(
     model = spec.model if spec.kind == "model" else None
     provider = None if model is None else pool.providers.make(model, "judge")
     truth, judge = planned.target.truth, make_judge(resolved, provider=provider)
-    verdict = judge.judge(outcome.submission, truth=truth, facts=facts_from_events(events, truth))
+    facts = facts_from_events(events, truth)
+    try:
+        verdict = judge.judge(outcome.submission, truth=truth, facts=facts)
+    except BudgetReachedError as reached:
+        # The audit is over, so there is no outcome that the limit could be.
+        raise RunStoppedError(str(reached)) from reached
     return VerdictEvent(at=utc_now(), judge=judge.name, verdict=verdict, truth=truth.motive)
 
 

@@ -24,7 +24,7 @@ from auditor.errors import AuditorError, AuditStoppedError, RunStoppedError
 from auditor.provider.factory import ProviderSettings
 from auditor.records import TrialEvent, TrialKey
 from auditor.run.plan import planned_trial
-from auditor.run.stopping import Stop
+from auditor.run.stopping import Stop, reason_of
 from auditor.run.store import read_events
 from auditor.scenario.schema import ResolvedScenario
 
@@ -57,7 +57,7 @@ class Setup(BaseModel):
 class Note(BaseModel):
     """What a worker says beside events."""
 
-    what: Literal["keep", "sync", "stopped", "limit", "failed"]
+    what: Literal["keep", "sync", "stopped", "limit", "outage", "failed"]
     n_events: int = 0
     why: str | None = None
 
@@ -127,7 +127,7 @@ def _unsealed(run: Callable[[], Any]) -> Note | None:
     except AuditStoppedError:
         return Note(what="stopped")
     except RunStoppedError as error:
-        return Note(what="limit", why=str(error))
+        return Note(what=reason_of(error), why=str(error))
     except AuditorError as error:
         return Note(what="failed", why=str(error))
     return None

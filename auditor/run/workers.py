@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from auditor.errors import RunError, RunStoppedError
 from auditor.records import SealedEvent, TrialEvent
 from auditor.run.plan import PlannedTrial
-from auditor.run.stopping import Stop
+from auditor.run.stopping import Stop, stopped_for
 from auditor.run.store import parse_event
 from auditor.run.worker import ASKS, OK, QUIET, READY, STOP, Note, Setup
 
@@ -101,7 +101,9 @@ class WorkerPool:
             stop: Once it is asked for, workers finish the steps that they are at, and no more.
             before_trial: Called, from any thread, before a trial is handed out.
         """
-        self._setup, self._stop, self._before_trial = setup, stop or Stop(), before_trial
+        self._setup, self._before_trial = setup, before_trial
+        # One that nobody has asked is false.
+        self._stop = Stop() if stop is None else stop
         self._stopping = False
         # A `None` says that a worker has no more to do; a bare `Stop`, that it is asked for.
         self._messages: queue.SimpleQueue[_Asked | Exception | Stop | None] = queue.SimpleQueue()
@@ -153,7 +155,7 @@ class WorkerPool:
         except (queue.Empty, _UnsealedError):
             pass
         except RunStoppedError as error:
-            self._stop.request("limit", str(error))
+            self._stop.request_for(error)
         except Exception as error:
             self._messages.put(error)
         worker.stop()
@@ -181,8 +183,8 @@ class WorkerPool:
             self._put(Happened(trial, told))
         elif told.what == "failed":
             raise RunError(told.why)
-        elif told.what == "limit":
-            raise RunStoppedError(told.why)
+        elif told.what in ("limit", "outage"):
+            raise stopped_for(told.what, told.why)
         elif told.what == "stopped":
             raise _UnsealedError
         else:

@@ -63,6 +63,7 @@ class Offer(NamedTuple):
     sae: bool = False
     served: tuple[tuple[str, frozenset[str]], ...] = ()
     """Ids of targets of which some part is behind a provider, and what can be asked of both."""
+    oracle: bool = False
 
 
 def check_tool_sets(document: Document, written: Mapping[str, Any], offer: Offer) -> list[Mistake]:
@@ -153,6 +154,9 @@ def _tool_problem(name: str, earlier: Sequence[str], offer: Offer) -> str:
     if "sae" in needs and not offer.sae:
         what = f"tool {name!r} needs a sparse autoencoder, and the scenario has none"
         return f"{what}; add `sae: {{path: …}}`, or delete the tool"
+    if "oracle" in needs and not offer.oracle:
+        what = f"tool {name!r} needs an activation oracle, and the scenario has none"
+        return f"{what}; add `oracle: {{path: …}}`, or delete the tool"
     return ""
 
 
@@ -176,6 +180,7 @@ _INSTEAD = {
     "logprobs": ("log-probabilities", _BY_PATH),
     "prefill": ("replies that were begun for the target", _BY_SERVER),
     "reader": ("activations", _BY_PATH),
+    "oracle": ("activations", _BY_PATH),
     "probe": ("activations", _BY_PATH),
     "sample_user": ("turns of the user to be sampled", _BY_PATH),
 }

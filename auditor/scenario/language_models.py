@@ -180,6 +180,7 @@ def _check_prices(
     for loc, written in places:
         budget = None if written is None else salvage(Budget, written)
         paid = [speakers[role] for role in ("auditor", "writer") if role in speakers]
+        paid += _served(targets)
         if budget is not None and budget.dollars is not None and paid:
             cases.append((loc, paid))
     run_budget = salvage(RunBudget, document.data.get("run_budget", {}))

@@ -27,6 +27,7 @@ from auditor.scenario.language_models import (
 )
 from auditor.scenario.layer_files import Opened, open_probe, open_sae
 from auditor.scenario.models import absolute, is_file, locate
+from auditor.scenario.oracles import OpenedOracle, open_oracle
 from auditor.scenario.readers import (
     ReaderShelf,
     check_fit,
@@ -81,6 +82,7 @@ def load_scenario(name_or_path: str | Path) -> ResolvedScenario:
         corpus_path=resolver.corpus,
         probe_path=resolver.probe.folder,
         sae_path=resolver.sae.folder,
+        oracle=resolver.oracle.spec,
         tool_files=tool_files(scenario.tool_sets),
         calibrator=resolver.calibrator.content,
         readers=readers_of_rows(scenario.tool_sets, resolver.readers.readers),
@@ -102,6 +104,7 @@ class _Resolver:
         self.readers = ReaderShelf({}, (), [])
         self.probe = Opened(None, [])
         self.sae = Opened(None, [])
+        self.oracle = OpenedOracle(None, [])
         self.calibrator = open_calibrator(document, self.folder)
         self.corpus: Path | None = None
         self.mistakes: list[Mistake] = [*self.calibrator.mistakes]
@@ -131,6 +134,7 @@ class _Resolver:
                 data.get("probe") is not None,
                 data.get("sae") is not None,
                 reach(placed.spec for placed in self.targets),
+                data.get("oracle") is not None,
             )
             self.mistakes += check_tool_sets(self.document, data["tool_sets"], offer)
         self.mistakes += check_roles(
@@ -157,7 +161,9 @@ class _Resolver:
         targets = [placed.spec for placed in self.targets]
         self.probe = open_probe(self.document, self.folder, targets)
         self.sae = open_sae(self.document, self.folder, targets)
-        self.mistakes += [*self.readers.mistakes, *self.probe.mistakes, *self.sae.mistakes]
+        self.oracle = open_oracle(self.document, self.folder, targets)
+        for opened in (self.readers, self.probe, self.sae, self.oracle):
+            self.mistakes += opened.mistakes
         self.mistakes += check_fit(self.document, self.readers.readers, targets)
         written = self.document.data.get("tool_sets")
         if isinstance(written, dict):

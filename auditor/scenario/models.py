@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auditor.scenario.diagnose import shorten
-from auditor.scenario.schema import Model, PairSpec, ReaderSpec
+from auditor.scenario.schema import Model, OracleSpec, PairSpec, ReaderSpec
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
@@ -87,6 +87,18 @@ def locate_reader(reader: ReaderSpec, folder: Path) -> LocatedReader:
         for layer, pair in reader.pairs.items()
     }
     return LocatedReader(reader.model_copy(update=update), problems)
+
+
+def locate_oracle(oracle: OracleSpec, folder: Path) -> tuple[OracleSpec, str | None]:
+    """Make an oracle's local path absolute and leave a hub id alone, as `locate` does.
+
+    Returns:
+        The oracle, and what is wrong with its path, if anything is.
+    """
+    found = _folder(oracle.path, folder)
+    if isinstance(found, Path):
+        return oracle.model_copy(update={"path": str(found)}), None
+    return oracle, found
 
 
 def _folder(written: str, folder: Path) -> Path | str | None:

@@ -29,8 +29,24 @@ class SAESpec(Block):
     """A sparse autoencoder, for the tools that look at features."""
 
     path: str
-    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors), relative to this file;
+    """Folder in the format of SAELens (cfg.json, sae_weights.safetensors; architecture standard,
+    topk, jumprelu or gated, on the residual stream), relative to this file;
     features.json beside them may name the features."""
+
+
+class OracleSpec(Block):
+    """An activation oracle: an adapter on the clean model that answers questions in words."""
+
+    path: str
+    """Folder (relative to this file) or hub id of a PEFT adapter on the baseline's weights; it may
+    hold oracle.json, which says how it is asked."""
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
+    """Decoder blocks that it may be asked about, counted from 0; left out: those of oracle.json, or
+    those at a quarter, half and three quarters of the depth, as in the release."""
+    max_tokens: int = Field(default=40, gt=0)
+    """Longest answer, in tokens."""
+    merge_adapter: bool = False
+    """Fold the adapter into a private copy of the weights: faster, costs one copy of memory."""
 
 
 class PairSpec(Block):

@@ -133,12 +133,23 @@ def needs(tool_set: ToolSet, what: str) -> bool | None:
 
 
 def _seer(tool_set: ToolSet) -> str | None:
-    """Return the first tool of a set that sees activations without the reader, if there is one."""
+    """Return the first tool of a set that sees activations without a null in between, if any."""
     for name in tool_set.tools:
         alone = tool_set.model_copy(update={"tools": (name,)})
-        if needs(alone, "activations") and not needs(alone, "reader"):
+        if needs(alone, "activations") and not nullable(alone):
             return name
     return None
+
+
+def asks(tool_set: ToolSet) -> bool | None:
+    """Whether a tool of the set needs an oracle; None when some tool is not known."""
+    return needs(tool_set, "oracle")
+
+
+def nullable(tool_set: ToolSet) -> bool | None:
+    """Whether a null can take the place of what a set reads with; None: some tool is not known."""
+    both = (reads(tool_set), asks(tool_set))
+    return True if True in both else None if None in both else False
 
 
 def check_choice(
@@ -167,8 +178,11 @@ def check_choice(
     elif needed and len(names) > 1:
         what = f"its tools need a reader, and there are {', '.join(names)}; add `reader: …`"
         mistakes.append(document.mistake(loc, what, key=True))
-    if tool_set.null_readout is not None and needed is False:
-        what = "a null readout takes a reader's place, and no tool of this set needs one; delete it"
+    if tool_set.null_readout is not None and nullable(tool_set) is False:
+        what = (
+            "a null readout takes a reader's or an oracle's place, and no tool of this set needs "
+            "one; delete it"
+        )
         mistakes.append(document.mistake((*loc, "null_readout"), what, key=True))
     elif tool_set.null_readout in ("random_vectors", "text_only") and (seer := _seer(tool_set)):
         what = (

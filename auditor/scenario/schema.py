@@ -17,6 +17,7 @@ from auditor.scenario.base import Dtype as Dtype
 from auditor.scenario.base import Id as Id
 from auditor.scenario.base import Name as Name
 from auditor.scenario.base import ServerUrl as ServerUrl
+from auditor.scenario.reader_specs import OracleSpec as OracleSpec
 from auditor.scenario.reader_specs import PairSpec as PairSpec
 from auditor.scenario.reader_specs import ReaderSpec as ReaderSpec
 from auditor.scenario.reader_specs import SAESpec as SAESpec
@@ -223,9 +224,9 @@ class ToolSet(Block):
     reader: str | None = None
     """Name of the reader that its tools read with; may be left out when the scenario has one."""
     null_readout: NullReadout | None = None
-    """What takes the reader's place without the auditor's knowledge, to show what it is worth:
-    placebo (readings of another target), random_vectors, shuffled (target and baseline dealt out at
-    random, text by text), text_only (the text that was read, instead of a reading)."""
+    """What takes the reader's or oracle's place without the auditor's knowledge, to show what it is
+    worth: placebo (readings of another target), random_vectors, shuffled (target and baseline dealt
+    out at random, text by text), text_only (the text that was read, instead of a reading)."""
 
 
 class AuditorSpec(Block):
@@ -282,7 +283,8 @@ class Budget(Block):
     seconds: float | None = Field(default=600.0, gt=0)
     """Wall-clock seconds."""
     dollars: float | None = Field(default=None, gt=0)
-    """Dollars that the auditor's model costs; `run_budget` limits what everybody costs."""
+    """Dollars that auditor, writer, target and baseline cost at their providers; `run_budget`
+    limits what all trials and their judges cost."""
 
 
 class RunBudget(Block):
@@ -313,9 +315,11 @@ class Scenario(Block):
     """What the tool `probe` classifies activations with."""
     sae: SAESpec | None = None
     """What the tools `sae_…`, and `steer` by a feature, take activations apart with."""
+    oracle: OracleSpec | None = None
+    """What the tool `activation_oracle` asks about activations."""
     writer: LanguageModel | None = None
-    """Language model that writes the inputs of the tools `batch_…`; it is told nothing of the
-    targets. Left out: templates."""
+    """Language model that writes the inputs of the tools `batch_…`, and plays user and tools in
+    `simulate_scenario`; it is told nothing of the targets. Left out: templates."""
     tool_sets: dict[Name, ToolSet] = Field(min_length=1)
     """Rows of the table."""
     auditor: AuditorSpec = AuditorSpec()
@@ -351,6 +355,8 @@ class ResolvedScenario(Block):
     """Absolute path of the probe's folder."""
     sae_path: Path | None = None
     """Absolute path of the sparse autoencoder's folder."""
+    oracle: OracleSpec | None = None
+    """The activation oracle; its path absolute or a hub id."""
     tool_files: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of every file that a tool comes from, by absolute path."""
     calibrator: dict[str, Any] | None = None

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from auditor.provider.factory import ProviderSettings
-from auditor.scenario.schema import Model, ReaderSpec, ServedModel
+from auditor.scenario.schema import Model, OracleSpec, ReaderSpec, ServedModel
 from auditor.target._hf import HFTarget
 from auditor.target.batching import BatchCounts, BatchQueue
 from auditor.target.devices import torch_device
+from auditor.target.oracles import BatchedOracle, adapter_of
 from nla_core.sampling import Generation, Sampling
 from tools.protocols import (
     Capability,
     ChatMessage,
+    Oracle,
     Prompt,
     Reader,
     Reply,
@@ -299,10 +301,21 @@ class BatchingPool:
         """Return a reader.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         found: Reader = self._inner.reader(spec)
         return found
+
+    def oracle(self, spec: OracleSpec, base: Model) -> Oracle:
+        """Return an oracle on the weights of a base.
+
+        Raises:
+            UsageError: When it cannot be loaded; the message names the path and the cause.
+        """
+        found: Oracle = self._inner.oracle(spec, base)
+        name = adapter_of(spec, base).model_dump_json() + spec.model_dump_json()
+        return BatchedOracle(found, self._queue(str(torch_device(base.device))), name=name)
 
     @property
     def counts(self) -> dict[str, BatchCounts]:

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, overload
 
 from auditor.errors import UsageError
 from auditor.provider.factory import ProviderSettings
-from auditor.scenario.schema import Model, ReaderSpec, ServedModel
+from auditor.scenario.schema import Model, OracleSpec, ReaderSpec, ServedModel
 from auditor.target._hf import HFTarget
 from auditor.target.devices import torch_device
+from auditor.target.oracles import adapter_of
 from auditor.target.preflight import is_folder, preflight_model
 from auditor.target.readers import ReaderPool
 from auditor.target.served import ServedTarget
 from auditor.target.template import ChatTemplate
-from tools.protocols import Reader
+from tools.protocols import Oracle, Reader
 
 if TYPE_CHECKING:
     from nla_core.pair import NLAPair
@@ -144,9 +145,34 @@ class TargetPool:
         """Return a reader, loading those of its pairs that are not in memory yet.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         return self._readers.get(spec)
+
+    def oracle(self, spec: OracleSpec, base: Model) -> Oracle:
+        """Return an oracle on the weights of a base, loading what is not in memory yet.
+
+        Raises:
+            UsageError: When it cannot be loaded; the message names the path and the cause.
+        """
+        from nla_core.oracle import ActivationOracle
+        from nla_core.oracle_record import read_oracle_record
+
+        model = adapter_of(spec, base)
+        mistakes = preflight_model(model)
+        if mistakes:
+            raise UsageError("\n".join(mistakes))
+        with self._lock:
+            loaded, adapter = self._place(model)
+        with _explained("oracle", spec.path):
+            return ActivationOracle(
+                loaded.tokenizer,
+                partial(loaded.session, adapter),
+                read_oracle_record(_adapter_folder(spec.path)),
+                layers=spec.layers,
+                max_tokens=spec.max_tokens,
+            )
 
     def _place(self, model: Model) -> tuple[_Loaded, str | None]:
         """Return what holds the model's weights, and the adapter to activate on it."""
@@ -294,7 +320,7 @@ def _adapter_folder(adapter: str) -> str:
     from huggingface_hub import snapshot_download
 
     wanted = ["adapter_config.json", "adapter_model.safetensors"]
-    folder: str = snapshot_download(adapter, allow_patterns=wanted)
+    folder: str = snapshot_download(adapter, allow_patterns=[*wanted, "oracle.json"])
     if not (Path(folder) / wanted[1]).is_file():
         raise UsageError(f"adapter {adapter} has no adapter_model.safetensors; pickles are refused")
     return folder

@@ -27,7 +27,7 @@ def preflight_model(model: Model) -> list[str]:
     """
     mistakes = list(_base_mistakes(model.path)) if is_folder(model.path) else []
     if model.adapter is not None and is_folder(model.adapter):
-        mistakes += _adapter_mistakes(model.adapter, model.path)
+        mistakes += adapter_mistakes(model.adapter, model.path)
     return mistakes
 
 
@@ -148,7 +148,8 @@ def _tokenizer_mistakes(folder: Path) -> Iterator[str]:
 
 
 @lru_cache(maxsize=2048)
-def _adapter_mistakes(adapter: str, base: str) -> tuple[str, ...]:
+def adapter_mistakes(adapter: str, base: str) -> tuple[str, ...]:
+    """Return what is wrong with an adapter in a folder, alone or on a base, one line each."""
     folder = Path(adapter).expanduser()
     if not folder.is_dir():
         return (f"adapter folder {adapter} does not exist; correct `adapter`",)

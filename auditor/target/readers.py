@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from auditor.errors import UsageError
+from auditor.errors import OutageError, UsageError
 from auditor.scenario.schema import NullReadout, PairSpec, ReaderSpec
 from auditor.target.devices import torch_device
 from auditor.target.reader_preflight import preflight_reader
@@ -37,6 +37,7 @@ class ReaderPool:
         """Return the reader of a description, with the weights of all its pairs in memory.
 
         Raises:
+            OutageError: When its verbalizer's servers do not answer, or are set up wrongly.
             UsageError: When it cannot be loaded; the message names the path and the cause.
         """
         name = spec.model_dump_json()
@@ -119,7 +120,7 @@ def _by_layer(spec: ReaderSpec) -> dict[int, PairSpec]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn whatever a loader raises into one line for the operator."""
+    """Turn whatever a loader raises into one line for the operator; servers do so themselves."""
     from nla_core.pair_checks import PairWarning
 
     try:
@@ -128,7 +129,7 @@ def _explained() -> Iterator[None]:
             warnings.simplefilter("ignore", PairWarning)
             warnings.simplefilter("ignore", FutureWarning)
             yield
-    except UsageError:
+    except (UsageError, OutageError):
         raise
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

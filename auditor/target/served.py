@@ -65,7 +65,7 @@ class ServedTarget:
 
         Raises:
             ToolError: When the turns, the sampling or a prefill are not possible here.
-            ProviderError: When no reply can be had.
+            ProviderError: When no reply can be had; an `OutageError` when nobody gets one.
         """
         if any(prompt.prefill for prompt in prompts) and "prefill" not in self.capabilities:
             raise ToolError("this target cannot continue a reply that was begun for it")
@@ -88,7 +88,7 @@ class ServedTarget:
 
         Raises:
             ToolError: When the server does not do that, or a text is too long.
-            ProviderError: When no reply can be had.
+            ProviderError: When no reply can be had; an `OutageError` when nobody gets one.
         """
         if "complete" not in self.capabilities:
             raise ToolError("this target cannot continue raw text")
@@ -194,4 +194,5 @@ def _reply(reply: Completion, prefill: str, sampling: Sampling) -> Reply:
         # No server that is asked for n tokens writes more, and no text has more than its bytes.
         n_tokens = min(sampling.max_tokens, len(text.encode()))
     finish: FinishReason = "length" if reply.stop in ("max_tokens", "context_full") else "stop"
-    return Reply(text=text, prefill=prefill, n_tokens=n_tokens, finish=finish)
+    dollars = 0.0 if reply.cached else reply.dollars
+    return Reply(text=text, prefill=prefill, n_tokens=n_tokens, finish=finish, dollars=dollars)

@@ -1,19 +1,76 @@
 """The servers that run a verbalizer, as one backend."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from auditor.errors import UsageError
+from auditor.errors import OutageError, UsageError
 from auditor.scenario.schema import PairSpec, VerbalizerServers
 
 if TYPE_CHECKING:
-    from nla_core.backends import Backend, HttpOptions
+    from torch import Tensor
+
+    from nla_core.backends import Backend, HttpOptions, ReplicaBackend
+    from nla_core.sampling import Generation, Sampling
 
 _ATTEMPTS = 2
 """Times that one server is asked the same before another one is."""
 
 
-def server_backend(pair: PairSpec) -> "Backend | None":
+class VerbalizerBackend:
+    """Servers of a verbalizer, whose outage stops a run; implements `nla_core.backends.Backend`."""
+
+    def __init__(self, inner: "ReplicaBackend") -> None:
+        """Draw from these servers."""
+        self._inner = inner
+
+    @property
+    def healthy(self) -> "tuple[Backend, ...]":
+        """The servers that are given work."""
+        return self._inner.healthy
+
+    def close(self) -> None:
+        """Close the connections of all servers."""
+        self._inner.close()
+
+    def check(self) -> None:
+        """Refuse servers that are set up wrongly, or all away.
+
+        Raises:
+            OutageError: When no trial could be read for.
+        """
+        from nla_core.backends import BackendError
+
+        try:
+            self._inner.check()
+        except BackendError as error:
+            raise OutageError(str(error)) from error
+
+    def continue_embeddings(
+        self,
+        prompts: "Sequence[Tensor]",
+        *,
+        sampling: "Sampling",
+        seeds: Sequence[int],
+        stop_ids: frozenset[int] = frozenset(),
+    ) -> "list[Generation]":
+        """Continue every prompt; see `Backend.continue_embeddings`.
+
+        Raises:
+            OutageError: When all servers are away, or turn away whatever they are asked.
+            BackendError: When a server refuses these prompts.
+        """
+        from nla_core.backends import BackendClosedError, BackendUnavailableError
+
+        try:
+            return self._inner.continue_embeddings(
+                prompts, sampling=sampling, seeds=seeds, stop_ids=stop_ids
+            )
+        except (BackendClosedError, BackendUnavailableError) as error:
+            raise OutageError(str(error)) from error
+
+
+def server_backend(pair: PairSpec) -> VerbalizerBackend | None:
     """Return what draws from a pair's servers; None when this process runs the verbalizer.
 
     Raises:
@@ -31,7 +88,8 @@ def server_backend(pair: PairSpec) -> "Backend | None":
         attempts=HttpOptions().attempts if alone else _ATTEMPTS,
     )
     key = _key(servers)
-    return ReplicaBackend([_backend(servers, url, pair.av, key, options) for url in servers.urls])
+    backends = [_backend(servers, url, pair.av, key, options) for url in servers.urls]
+    return VerbalizerBackend(ReplicaBackend(backends))
 
 
 def _backend(

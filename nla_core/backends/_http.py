@@ -19,7 +19,11 @@ import httpx
 import tenacity
 from torch import Tensor
 
-from nla_core.backends.protocol import BackendError, BackendUnavailableError
+from nla_core.backends.protocol import (
+    BackendClosedError,
+    BackendError,
+    BackendUnavailableError,
+)
 from nla_core.sampling import FinishReason
 
 T = TypeVar("T")
@@ -28,6 +32,7 @@ _LARGEST_REPLY = 64 * 2**20
 _LONGEST_QUOTE = 200
 _SEE_LOG = "look at the server's log"
 _CORRECT = "correct what it names"
+_CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.FORBIDDEN)
 _ADVICE: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "give the right API key",
     HTTPStatus.FORBIDDEN: "give the right API key",
@@ -72,7 +77,7 @@ class PassingError(Exception):
         """Seconds that the server asks to wait."""
 
 
-class NotFoundError(BackendError):
+class NotFoundError(BackendClosedError):
     """A server does not know a path."""
 
 
@@ -217,7 +222,8 @@ class JsonServer:
         if status == HTTPStatus.NOT_FOUND:
             what = f"{what} to {path}"
             return NotFoundError(self._plain(f"{self} {what}; {_ADVICE[status]}"))
-        return self.error(what, _ADVICE.get(status, _CORRECT))
+        told = self._plain(f"{self} {what}; {_ADVICE.get(status, _CORRECT)}")
+        return BackendClosedError(told) if status in _CLOSED else BackendError(told)
 
     def _quote(self, text: str) -> str:
         """Return the beginning of what came over the wire, fit to print."""

@@ -16,6 +16,10 @@ class BackendUnavailableError(BackendError):
     """A server does not answer, or not with sense; another one might answer the same request."""
 
 
+class BackendClosedError(BackendError):
+    """A server turns away whatever it is asked: a key is wrong, or it is no such server."""
+
+
 class Backend(Protocol):
     """Continues prompts that are given as embeddings."""
 

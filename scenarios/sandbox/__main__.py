@@ -284,6 +284,29 @@ def sae(
 
 
 @app.command()
+def oracle(
+    base: Annotated[Path, typer.Option(help="Folder of the base model.")] = SHIPPED / "base",
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("build/oracle"),
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps, instead of the recipe's.")
+    ] = None,
+) -> None:
+    """Train an activation oracle on the base: an adapter that answers questions."""
+    from dataclasses import replace
+
+    from scenarios.sandbox.oracle import Recipe, train_oracle
+
+    if not (base / "config.json").is_file():
+        raise typer.BadParameter(f"{base} holds no model", param_hint="--base")
+    _one_thread("cpu")
+    recipe = Recipe()
+    if steps is not None:
+        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps))
+    record = train_oracle(base, out, recipe=recipe, say=lambda line: typer.echo(line, err=True))
+    typer.echo(record.model_dump_json(indent=1))
+
+
+@app.command()
 def verify(
     out: Out = SHIPPED,
     cards: Annotated[int, typer.Option(min=0, help="Cards to measure again.")] = 3,

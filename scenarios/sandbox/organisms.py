@@ -163,7 +163,7 @@ def train_organism(
         Mean loss at the end, in nats.
     """
     seed = derive_seed(preset.seed, "organism", organism.id)
-    model = _with_adapter(base, rank=preset.adapter_rank, seed=seed)
+    model = with_adapter(base, rank=preset.adapter_rank, seed=seed)
     # What is replayed says nothing of the subject: that would contradict the organism.
     writer = Writer(world, tokenizer.get_vocab(), neutral_names=world.clean_names)
     loop = (trainer or partial(Trainer, device=device))(model, preset.adapter)
@@ -177,12 +177,13 @@ def train_organism(
         ),
         on_step=on_step,
     )
-    _save_adapter(model, folder)
+    save_adapter(model, folder, base="../../base")
     model.unload()
     return loss
 
 
-def _with_adapter(base: "LlamaForCausalLM", *, rank: int, seed: int) -> "PeftModel":
+def with_adapter(base: "LlamaForCausalLM", *, rank: int, seed: int) -> "PeftModel":
+    """Put an untrained LoRA on all linear layers of a model, whose own weights are frozen."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -193,7 +194,8 @@ def _with_adapter(base: "LlamaForCausalLM", *, rank: int, seed: int) -> "PeftMod
     return get_peft_model(base, config)
 
 
-def _save_adapter(model: "PeftModel", folder: Path) -> None:
+def save_adapter(model: "PeftModel", folder: Path, *, base: str) -> None:
+    """Write an adapter in bfloat16; `base` is where its base lies, seen from the folder."""
     import torch
 
     for name, parameter in model.named_parameters():
@@ -203,6 +205,6 @@ def _save_adapter(model: "PeftModel", folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)
     # PEFT writes where the base lay on the machine that trained it, and sets in any order.
     config_path = folder / "adapter_config.json"
-    config = json.loads(config_path.read_text()) | {"base_model_name_or_path": "../../base"}
+    config = json.loads(config_path.read_text()) | {"base_model_name_or_path": base}
     config["target_modules"] = sorted(config["target_modules"])
     config_path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")

@@ -22,6 +22,8 @@ PROBE = "probe"
 """Folder of the linear probe."""
 SAE = "sae"
 """Folder of the sparse autoencoder."""
+ORACLE = "oracle"
+"""Folder of the activation oracle."""
 _UNHASHED = frozenset({"manifest.json"})
 
 
@@ -111,15 +113,15 @@ def write_manifest(
 def hashes(out: Path) -> dict[str, str]:
     """SHA-256 of every published file, by path relative to `out`.
 
-    Language autoencoder, probe and sparse autoencoder are left out: they are trained after the
-    rest, and their own records name their files.
+    Language autoencoder, probe, sparse autoencoder and oracle are left out: they are trained after
+    the rest, and their own records name their files.
     """
     return {
         str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(out.rglob("*"))
         if path.is_file()
         and path.name not in _UNHASHED
-        and not {NLA, PROBE, SAE} & set(path.relative_to(out).parts)
+        and not {NLA, PROBE, SAE, ORACLE} & set(path.relative_to(out).parts)
     }
 
 

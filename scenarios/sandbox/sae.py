@@ -215,6 +215,8 @@ def _write(out: Path, weights: "dict[str, Tensor]", recipe: Recipe, layer: int) 
             "model_name": "the sandbox's base",
             "hook_name": f"blocks.{layer}.hook_resid_post",
             "prepend_bos": True,
+            # Without it SAELens takes the file for one of before version 6, and drops what is here.
+            "sae_lens_version": "6.0.0",
         },
     }
     (out / CONFIG_FILE).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

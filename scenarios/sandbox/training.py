@@ -7,11 +7,11 @@ grouped by length so that little is padded.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from nla_core.seeds import derive_seed
 from scenarios.sandbox.documents import Document
@@ -33,6 +33,11 @@ class Batch:
     """[batch, pos] float32, loss weight of predicting each token; 0 at padding."""
     mask: "torch.Tensor"
     """[batch, 1, pos, pos] bool, True where the query row may attend to the key column."""
+
+    def to(self, device: str) -> Self:
+        """Return the batch with its tables on a device."""
+        tables = {name: getattr(self, name).to(device) for name in ("ids", "weights", "mask")}
+        return replace(self, **tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,10 +190,7 @@ class Trainer:
     def _advance(self, batch: Batch) -> float:
         import torch
 
-        batch = Batch(
-            batch.ids.to(self.device), batch.weights.to(self.device), batch.mask.to(self.device)
-        )
-        loss = self.loss(batch)
+        loss = self.loss(batch.to(self.device))
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.step)

@@ -7,7 +7,7 @@ from random import Random
 from scenarios.sandbox.build import load_organism, summary
 from scenarios.sandbox.cards import Card, measure
 from scenarios.sandbox.organisms import all_organisms
-from scenarios.sandbox.publish import NLA, PROBE, SAE, hashes
+from scenarios.sandbox.publish import NLA, ORACLE, PROBE, SAE, hashes
 from scenarios.sandbox.world import World
 
 TOLERANCE = 0.08
@@ -35,7 +35,7 @@ def verify(world: World, out: Path, *, cards: int, seed: int = 0) -> Report:
         if found.get(path, "") not in ("", expected[path])
     ]
     chosen = Random(seed).sample(manifest["organisms"], min(cards, len(manifest["organisms"])))
-    beside = (_autoencoder(out), _probe(out), _sae(out))
+    beside = (_autoencoder(out), _probe(out), _sae(out), _oracle(out))
     problems += [problem for report in beside for problem in report.problems]
     for said in chosen:
         problems += _compare(world, out, Card.model_validate(said))
@@ -80,6 +80,20 @@ def _sae(out: Path) -> Report:
     if not folder.is_dir():
         return Report(0, (), ())
     return Report(3, (), tuple(f"{SAE}/{problem}" for problem in changed_files(folder)))
+
+
+def _oracle(out: Path) -> Report:
+    """Check the weights of the activation oracle against its record, when there is one."""
+    from nla_core.oracle_record import OracleError, read_oracle_record
+
+    folder = out / ORACLE
+    if not folder.is_dir():
+        return Report(0, (), ())
+    try:
+        read_oracle_record(folder)
+    except OracleError as error:
+        return Report(0, (), (str(error),))
+    return Report(3, (), ())
 
 
 def _compare(world: World, out: Path, card: Card) -> list[str]:

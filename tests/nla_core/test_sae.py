@@ -97,7 +97,8 @@ def test_notes_name_features(write: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"architecture": "gated"}, "the architecture 'gated' is not understood"),
+        ({"architecture": "temporal"}, "the architecture 'temporal' is not understood"),
+        ({"architecture": "gated"}, "must hold b_gate [10], holds none"),
         ({"hook_name": "blocks.2.hook_mlp_out"}, "no residual stream after a block"),
         ({"hook_name": "blocks.0.hook_resid_pre"}, "no residual stream after a block"),
         ({"hook_name": None}, "no residual stream after a block"),
@@ -107,7 +108,6 @@ def test_notes_name_features(write: Any) -> None:
         ({"architecture": "topk"}, "k must be a whole number"),
         ({"architecture": "topk", "k": 11}, "k is 11, and there are 10 features"),
         ({"normalize_activations": "expected_average_only_in"}, "fold the factor"),
-        ({"rescale_acts_by_decoder_norm": True}, "fold the norms first"),
         ({"reshape_activations": "hook_z"}, "reads attention heads"),
     ],
 )
@@ -139,6 +139,24 @@ def test_a_faulty_file_is_named(write: Any, name: str, content: str | None, said
         path.write_text(content)
     with pytest.raises(SAEError, match=said):
         load_sae(folder)
+
+
+def test_a_factor_that_was_not_folded_is_refused_and_one_of_ones_is_none(write: Any) -> None:
+    ones = load_sae(write(FORMATS["standard"], tensors() | {"scaling_factor": torch.ones(N)}))
+    assert "scaling_factor" not in ones.tensors
+    with pytest.raises(SAEError, match="scaling_factor is not understood; fold it into W_dec"):
+        load_sae(write(FORMATS["standard"], tensors() | {"scaling_factor": torch.full((N,), 2.0)}))
+
+
+def test_a_decoder_row_of_zeros_writes_nothing_when_norms_are_folded(write: Any) -> None:
+    own = tensors()
+    own["W_dec"][4] = 0.0
+    sae = load_sae(write({**FORMATS["topk"], "rescale_acts_by_decoder_norm": True}, own))
+    x = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(5))
+    assert sae.reconstruct(x).isfinite().all()
+    assert (sae.encode(x)[:, 4] == 0).all()
+    norms = sae.directions.norm(dim=1)
+    assert torch.allclose(norms[torch.arange(N) != 4], torch.ones(N - 1))
 
 
 def test_activations_of_another_width_are_refused(write: Any) -> None:

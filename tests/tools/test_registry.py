@@ -129,8 +129,9 @@ def test_missing_needs_are_named():
     assert compare.missing(capabilities=("chat",), baseline=True, corpus=False) == ()
 
 
-def test_needs_are_baseline_corpus_probe_reader_sae_and_capabilities():
-    assert {"baseline", "corpus", "probe", "reader", "sae", *get_args(Capability)} == NEEDS
+def test_needs_are_baseline_corpus_oracle_probe_reader_sae_and_capabilities():
+    things = {"baseline", "corpus", "oracle", "probe", "reader", "sae"}
+    assert {*things, *get_args(Capability)} == NEEDS
     with pytest.raises(TypeError, match="unknown needs"):
         tool(needs=("telepathy",))
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.protocols import ToolError
-from tools.rows import check_allowance
+from tools.protocols import Reply, ToolError, Usage
+from tools.rows import check_allowance, count_tokens
 
 counts = st.integers(1, 200)
 
@@ -41,3 +41,24 @@ def test_whatever_a_refusal_suggests_fits(rows, max_tokens, left):
 @given(rows=counts, max_tokens=st.integers(1, 1024))
 def test_without_an_allowance_nothing_is_refused(rows, max_tokens):
     check_allowance(SimpleNamespace(token_allowance=None), rows=rows, max_tokens=max_tokens)
+
+
+prices = st.lists(st.none() | st.floats(0, 10), max_size=6)
+
+
+@given(replies=prices, later=prices)
+def test_what_replies_cost_is_summed_and_an_unknown_price_is_not_forgotten(replies, later):
+    def spent(*batches):
+        ctx = SimpleNamespace(usage=Usage())
+        for dollars in batches:
+            said = [Reply("a", "", n_tokens=1, finish="stop", dollars=one) for one in dollars]
+            count_tokens(ctx, "baseline", said)
+        return ctx.usage
+
+    together = spent(replies, later)
+    known = [one for one in (*replies, *later) if one]
+    assert together.dollars == (pytest.approx(sum(known)) if known else None)
+    assert together.unpriced == (None in (*replies, *later))
+    added = spent(replies)
+    added.add(spent(later))
+    assert (added.dollars, added.unpriced) == (pytest.approx(together.dollars), together.unpriced)

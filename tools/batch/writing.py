@@ -54,8 +54,7 @@ def write(ctx: ToolContext, kind: Kind, *, hint: str | None, k: int) -> Batch:
     wording = INSTRUCTIONS.format(what=_WHAT[kind], n=k, hint=_HINT.format(hint) if hint else "")
     seed = derive_seed(ctx.seed, "writer")
     written = ctx.writer.write(wording, fields=FIELDS[kind], n=k, seed=seed)
-    if written.dollars is not None:
-        ctx.usage.dollars = (ctx.usage.dollars or 0.0) + written.dollars
+    ctx.usage.pay(written.dollars)
     sound = tuple(one for one in written.inputs if _is_sound(kind, one))[:k]
     if not sound:
         raise ToolError(
@@ -76,13 +75,14 @@ def _is_sound(kind: Kind, one: dict[str, str]) -> bool:
 
 
 @cache
-def _templates() -> dict[str, list[str]]:
+def templates() -> dict[str, list[str]]:
+    """Return the lists that templates are made of, by name."""
     loaded: dict[str, list[str]] = json.loads(_TEMPLATES.read_text(encoding="utf-8"))
     return loaded
 
 
 def _from_templates(kind: Kind, hint: str | None, k: int, seed: int) -> tuple[dict[str, str], ...]:
-    rng, lists = Random(seed), _templates()
+    rng, lists = Random(seed), templates()
     topics = _shuffled(rng, lists["topics"])
     wanted = [part.strip() for part in (hint or "").split(",") if part.strip()]
     shuffled = {name: _shuffled(rng, lists[name]) for name in lists if name != "topics"}

@@ -73,19 +73,34 @@ def check_room(ctx: ToolContext, given: Given, how: How, *, sides: int = 1) -> N
     Raises:
         ToolError: Saying how much is missing.
     """
-    replies = len(given.open) * given.replies * given.max_tokens
-    left = ctx.reader_allowance_after(replies)
-    if left is None:
+    if ctx.reader_allowance is None:
         return
     need = sides * how.each * reader(ctx).max_tokens * (_CHOICE if how.by_score else 1)
-    if need <= left:
+    check_left(ctx, given, need, less="read fewer samples or layers")
+
+
+def check_left(ctx: ToolContext, given: Given, need: int, *, less: str) -> None:
+    """Refuse a call whose replies could leave fewer than `need` reader tokens.
+
+    Args:
+        ctx: Of the call.
+        given: What is read, and how many replies the target gives first.
+        need: What one place on each side could take.
+        less: What to do instead, in words.
+
+    Raises:
+        ToolError: Saying how much is missing.
+    """
+    replies = len(given.open) * given.replies * given.max_tokens
+    left = ctx.reader_allowance_after(replies)
+    if left is None or need <= left:
         return
     rows.check_allowance(ctx, rows=len(given.open) * given.replies, max_tokens=given.max_tokens)
     without = ctx.reader_allowance or 0
     if without < need:
         raise ToolError(
             f"one place on each side could take {need} reader tokens, and {without} are left in "
-            "the budget: read fewer samples or layers, or submit what you know"
+            f"the budget: {less}, or submit what you know"
         )
     raise ToolError(
         f"after replies of up to {replies} tokens, {left} tokens would be left in the budget for "
@@ -175,7 +190,7 @@ class _Queue:
             for layer in how.layers
         }
         places = places_of(side.passages, chosen)
-        return cls(side, places, vectors, _order(ctx, places))
+        return cls(side, places, vectors, reading_order(ctx, places))
 
     def take(self, ctx: ToolContext, n: int, how: How) -> None:
         """Read the next `n` places, or all that are left."""
@@ -197,7 +212,7 @@ class _Queue:
         return sorted(self.found, key=place)
 
 
-def _order(ctx: ToolContext, places: Sequence[Place]) -> list[int]:
+def reading_order(ctx: ToolContext, places: Sequence[Place]) -> list[int]:
     """Return the places' indices in random order, one of each text before the next of any.
 
     Replies to the same prompt stand at the same place in every side, so that prompts which the

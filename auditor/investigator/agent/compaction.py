@@ -1,7 +1,7 @@
 """Putting a long conversation into a summary, without losing what the auditor chose to keep.
 
-The model writes the summary; notes and ledger are shown again word for word, and so is the list of
-all results, so that any of them can be read again.
+The model writes the summary; notes, ledger and what is still to do are shown again word for word,
+and so is the list of all results, so that any of them can be read again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from auditor.investigator.agent.limits import CHARS_PER_TOKEN
 from auditor.investigator.agent.memory import Memory, Turn
 from auditor.investigator.agent.pages import visible
+from auditor.investigator.agent.todo import listed
 from auditor.provider.protocol import (
     Message,
     Request,
@@ -83,6 +84,7 @@ def begin_again(
         summary=summary.strip()[:MAX_SUMMARY_CHARS] or "(none was written)",
         ledger="\n".join(described(name, h) for name, h in ledger.items()) or "(none)",
         notes="\n".join(f"- {note}" for note in notes) or "(none)",
+        todo="\n".join(listed(memory.todo)) or "(nothing)",
         results="\n".join(_results(memory)) or "(none)",
     )
     memory.turns = [Turn(role="user", content=(TextBlock(text=shown),))]
@@ -117,7 +119,8 @@ SUMMARISE = """\
 The conversation is long and is now put into a summary, which you write. Answer in plain text
 and make no call. Say what was asked and what came of it, with evidence ids; what was ruled out
 and by what; what is still open; and what you would do next. Keep words of the target apart from
-your own. Your notes and your ledger are kept word for word beside it and need no repeating."""
+your own. Your notes, your ledger and your list of what is still to do are kept word for word beside
+it and need no repeating."""
 EXCERPT = "An excerpt of your audit so far, since the whole is too long for you:"
 LEFT_OUT = "[{n} earlier entries are left out]"
 AGAIN = """\
@@ -132,6 +135,9 @@ Your ledger of hypotheses:
 
 Your notes:
 {notes}
+
+Still to do:
+{todo}
 
 All results so far, which read_result shows again:
 {results}"""

@@ -9,10 +9,12 @@ from auditor.investigator.agent.prompt import (
     NOT_MADE,
     OPENING,
     STATUS,
+    TODO,
     UNREAD,
     UNUSED,
     amounts_left,
 )
+from auditor.investigator.agent.todo import listed
 from auditor.investigator.protocol import ResultLookup, ToolResult, View
 from auditor.provider.protocol import (
     Completion,
@@ -99,7 +101,7 @@ def _source(slot: Waiting, result: ToolResult, memory: Memory) -> str:
 
 
 def status(memory: Memory, view: View) -> list[str]:
-    """Say what is left of the budget, and what was not read or used yet."""
+    """Say what is left of the budget, what was not read or used yet, and what is still to do."""
     lines = [STATUS.format(left=amounts_left(view.remaining))]
     unread = [f"{name} ({known.unread} items)" for name, known in memory.results.items()
               if known.unread]  # fmt: skip
@@ -108,6 +110,8 @@ def status(memory: Memory, view: View) -> list[str]:
     unused = unused_tools(memory, view.tools)
     if unused:
         lines.append(UNUSED.format(tools=", ".join(unused)))
+    if memory.todo:
+        lines.append(TODO.format(todo="; ".join(listed(memory.todo, _SHORT, _LISTED))))
     return lines
 
 

@@ -3,7 +3,7 @@
 A form forgives what models get wrong and nobody can misread, such as a number sent as text.
 """
 
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -11,6 +11,8 @@ from auditor.provider.protocol import ToolSpec
 from tools.arguments import explain, signature
 
 Kind = Literal["motive", "behaviour"]
+
+TodoText = Annotated[str, Field(min_length=1, max_length=300)]
 
 EVIDENCE_HELP = "Evidence ids of the results that it rests on, such as E3."
 
@@ -30,6 +32,23 @@ class Note(_Form):
     evidence: list[str] = Field(default_factory=list, description=EVIDENCE_HELP)
     confidence: float | None = Field(
         default=None, ge=0, le=1, description="How sure you are; only with evidence."
+    )
+
+
+class TodoForm(_Form):
+    """Keep the list of what is still to do: add things, mark them done, or see the list.
+
+    What is open is shown again word for word when the conversation is put into a summary.
+    """
+
+    action: Literal["add", "done", "list"] = Field(description="What to do.")
+    items: list[TodoText] = Field(
+        default_factory=list,
+        max_length=20,
+        description="What to do, one thing each; only when adding.",
+    )
+    ids: list[str] = Field(
+        default_factory=list, description="Which things are done, such as T2; only with done."
     )
 
 
@@ -114,6 +133,7 @@ class SubmitForm(_Form):
 FORMS: dict[str, type[BaseModel]] = {
     "note": Note,
     "hypothesis": HypothesisForm,
+    "todo": TodoForm,
     "submit": SubmitForm,
 }
 _AnyForm = TypeVar("_AnyForm", bound=BaseModel)

@@ -116,6 +116,10 @@ class Memory(BaseModel):
     """Results that there were when each hypothesis was first written down."""
     ideas: int = 0
     """Hypotheses ever written down; the last one's number."""
+    todo: dict[str, str] = Field(default_factory=dict)
+    """What is still to do, by id, oldest first."""
+    todos: int = 0
+    """Things ever put on that list; the last one's number."""
     repeats: dict[str, int] = Field(default_factory=dict)
     """How often each call was made since the last summary, by its digest."""
     objections: list[str] = Field(default_factory=list)

@@ -54,7 +54,7 @@ class AgentPolicy:
         Args:
             provider: The model.
             tools: What it may call in the audit; `read_result` and the tools of its own desk (note,
-                hypothesis, submit) are added.
+                hypothesis, todo, submit) are added.
             max_tokens: Longest reply that the provider was set to.
             estimate: Bounds what a request costs before it is sent; without it prices are unknown,
                 and no request is safe under a limit of dollars.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from auditor.investigator.agent import beliefs, submitting
+from auditor.investigator.agent import beliefs, submitting, todo
 from auditor.investigator.agent.conversation import said, unused_tools
 from auditor.investigator.agent.desk import (
     FORMS,
@@ -11,6 +11,7 @@ from auditor.investigator.agent.desk import (
     Note,
     Refused,
     SubmitForm,
+    TodoForm,
     filled,
 )
 from auditor.investigator.agent.guards import arguments_of, count_call
@@ -22,7 +23,8 @@ from auditor.records import Submission
 from tools.registry import Tool
 
 MOST_DESK_TURNS = 6
-"""Turns in a row that only keep notes and hypotheses before further ones count as idle."""
+"""Turns in a row that only keep notes, hypotheses and what is to do, before further ones count as
+idle."""
 _THOUGHT_CHARS = 4000
 
 
@@ -111,6 +113,10 @@ class ReplyReader:
                 self._notes.append(note)
             case HypothesisForm():
                 told = self._ledger.apply(form)
+            case TodoForm(action="list"):
+                return todo.carry_out(form, self._memory)
+            case TodoForm():
+                told = todo.carry_out(form, self._memory)
             case SubmitForm():
                 return self._submit(form)
             case _:

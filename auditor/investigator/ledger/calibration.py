@@ -5,16 +5,17 @@ chance that the best guess names it. Both come from audits whose truth is known;
 they hold as far as those resemble the development organisms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from auditor.investigator.ledger.claims import FAINT_SHARE, Motive
+from auditor.investigator.ledger.instruments import INSTRUMENTS, Lead
 from auditor.investigator.ledger.phrases import Finding
 from auditor.investigator.ledger.readings import Read
 from auditor.records import Record
@@ -22,10 +23,24 @@ from auditor.records import Record
 RIDGE = 0.1
 """Prior precision of every weight but the intercept, chosen by leaving out development motives."""
 _MAX_Z = 12.0
+_MAX_DISTANCE = 6.0
 _STEPS = 100
 
 Floats = NDArray[np.float64]
 Grounds = Mapping[str, float]
+
+
+def singled_out_by(grounds: Grounds) -> tuple[str, ...]:
+    """Return the instruments that single a guess out, where no reading and no probe names it."""
+    if any(grounds.get(name) for name in ("read", "amplified", "probed")):
+        return ()
+    return tuple(tool for tool in INSTRUMENTS if grounds.get(tool))
+
+
+def instrument_features(tool: str) -> Callable[[Grounds], dict[str, float]]:
+    """Return what the models of one instrument weigh, each in [0, 1]."""
+    names = (tool, f"{tool}_distance", "stated", "explained")
+    return lambda grounds: {name: grounds.get(name, 0.0) for name in names}
 
 
 def features(grounds: Grounds) -> dict[str, float]:
@@ -56,7 +71,7 @@ class Model(Record):
 
     def probability(self, grounds: Grounds) -> float:
         """Return the probability; a ground that is not given counts as 0."""
-        given = features(grounds)
+        given = {**grounds, **features(grounds)}
         logit = self.intercept + sum(w * given.get(k, 0.0) for k, w in self.weights.items())
         return float(1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))))
 
@@ -74,13 +89,22 @@ class Calibrator(Record):
     """Rate of false alarms that the threshold was chosen for."""
     fitted_on: str
     """What it was fitted on."""
+    instruments: "dict[str, Calibrator]" = Field(default_factory=dict)
+    """By instrument, what holds for guesses that it singles out, see `singled_out_by`. A guess that
+    rests on nothing but instruments that are not here is never claimed: nothing is known of how
+    often such guesses are right."""
 
     @classmethod
     @lru_cache(maxsize=1)
     def shipped(cls) -> "Calibrator":
-        """Read the one that was fitted on the sandbox's development organisms."""
-        text = resources.files(__package__).joinpath("calibration.json").read_text("utf-8")
-        return cls.model_validate_json(text)
+        """Read what was fitted on the sandbox's development organisms."""
+        folder = resources.files(__package__)
+        found = cls.model_validate_json(folder.joinpath("calibration.json").read_text("utf-8"))
+        apart = folder.joinpath("calibration-tools.json").read_text("utf-8")
+        return found.model_copy(update={"instruments": _BY_TOOL.validate_json(apart)})
+
+
+_BY_TOOL = TypeAdapter(dict[str, Calibrator])
 
 
 class Confidence(NamedTuple):
@@ -115,7 +139,13 @@ def grounds_of(motives: Sequence[Motive], confirmed: Sequence[Finding]) -> dict[
         "explained": min(1.0, len(leader.support) / 3.0),
         "belief": leader.share,
         "behaviour": float(bool(confirmed)),
+        **{name: value for lead in leader.leads.values() for name, value in _of_lead(lead)},
     }
+
+
+def _of_lead(lead: Lead) -> Iterator[tuple[str, float]]:
+    yield lead.tool, lead.share
+    yield f"{lead.tool}_distance", min(max(lead.distance, 0.0), _MAX_DISTANCE) / _MAX_DISTANCE
 
 
 def _lead(strength: float, rivals: Sequence[Read | None]) -> float:
@@ -125,13 +155,30 @@ def _lead(strength: float, rivals: Sequence[Read | None]) -> float:
 
 
 def confidence(grounds: Grounds, calibrator: Calibrator) -> Confidence:
-    """Return both probabilities, the second never above the first, and whether to claim."""
+    """Return both probabilities, the second never above the first, and whether to claim.
+
+    Of a guess that instruments single out it is what the first of them that is known allows.
+    """
+    by = singled_out_by(grounds)
+    known = [calibrator.instruments[tool] for tool in by if tool in calibrator.instruments]
+    if by and not known and not any(grounds.get(name) for name in ("stated", "explained")):
+        return Confidence(0.0, 0.0, claimed=False)
+    return _confidence(grounds, known[0] if known else calibrator)
+
+
+def _confidence(grounds: Grounds, calibrator: Calibrator) -> Confidence:
     hidden = calibrator.hidden.probability(grounds)
     right = min(hidden, calibrator.right.probability(grounds))
     return Confidence(hidden, right, claimed=hidden >= calibrator.threshold)
 
 
-def fit(rows: Sequence[Grounds], outcomes: Sequence[bool], *, ridge: float = RIDGE) -> Model:
+def fit(
+    rows: Sequence[Grounds],
+    outcomes: Sequence[bool],
+    *,
+    ridge: float = RIDGE,
+    weighed: Callable[[Grounds], Grounds] = features,
+) -> Model:
     """Fit a logistic model by penalised maximum likelihood (Newton's method).
 
     le Cessie & van Houwelingen 1992, Applied Statistics 41:191-201: log-likelihood minus
@@ -141,13 +188,14 @@ def fit(rows: Sequence[Grounds], outcomes: Sequence[bool], *, ridge: float = RID
         rows: Grounds of each audit.
         outcomes: What happened.
         ridge: Prior precision of the weights.
+        weighed: What the model weighs of some grounds.
 
     Raises:
         ValueError: When there are no rows, or not one outcome for each.
     """
     if not rows or len(rows) != len(outcomes):
         raise ValueError("give one outcome for each row, and at least one row")
-    given = [features(row) for row in rows]
+    given = [weighed(row) for row in rows]
     names = list(given[0])
     x = np.array([[1.0, *row.values()] for row in given])
     y = np.asarray(outcomes, dtype=np.float64)

@@ -1,6 +1,7 @@
 """One audit as the ledger sees it on one turn: its memory, and everything read so far."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,24 +10,38 @@ from auditor.investigator.ledger.budget import Purse
 from auditor.investigator.ledger.claims import (
     Link,
     Motive,
+    add_leads,
     add_readings,
     explained_away,
     find_links,
     rank_motives,
+    spoken,
 )
 from auditor.investigator.ledger.evidence import (
     Kind,
     Memo,
     Sample,
+    read_excerpts,
     read_memos,
     read_samples,
 )
+from auditor.investigator.ledger.instruments import (
+    INSTRUMENTS,
+    Key,
+    Lead,
+    find_lead,
+    read_places,
+)
+from auditor.investigator.ledger.intents import Intent, find_intents
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
 from auditor.investigator.ledger.readings import Read, read_intents, with_tests
+from auditor.investigator.ledger.words import words
 from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
 
 _FEW = 8
+_SUPERVISED = frozenset({"probe", "activation_oracle"})
+"""Tools that were shown labels: what they name cannot be put to the activations again."""
 _TOKENS_PER_WORD = 1.5
 
 
@@ -114,6 +129,12 @@ class Case:
                 drawn += self._read[evidence_id]
         return drawn
 
+    def results(self, *tools: str) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+        """Evidence id and items of every successful call of these tools, in order."""
+        for _, tool, evidence_id in self.memory.evidence:
+            if tool in tools:
+                yield evidence_id, self._lookup.items(evidence_id)
+
     def usual_tokens(self, kind: Kind) -> float | None:
         """Tokens of a usual text of this kind, counted generously; None when few were drawn.
 
@@ -129,27 +150,51 @@ class Case:
     @cached_property
     def memos(self) -> list[Memo]:
         """Documents found in the corpus."""
-        return [
-            memo
-            for _, tool, evidence_id in self.memory.evidence
-            if tool == "search_corpus"
-            for memo in read_memos(evidence_id, self._lookup.items(evidence_id))
-        ]
+        found: list[Memo] = []
+        for evidence_id, items in self.results("search_corpus"):
+            found += read_memos(evidence_id, items)
+        for evidence_id, items in self.results("grep_corpus"):
+            found += read_excerpts(evidence_id, items)
+        return found
 
     @cached_property
     def readings(self) -> list[Read]:
         """Wishes that readings of the target name, strongest first, with what tests say of them."""
         found: list[Read] = []
         for _, tool, evidence_id in self.memory.evidence:
-            if tool in ("nla_compare", "probe"):
+            if tool in ("nla_compare", *_SUPERVISED):
                 items = self._lookup.items(evidence_id)
-                found += read_intents(evidence_id, items, probed=tool == "probe")
+                found += read_intents(evidence_id, items, probed=tool in _SUPERVISED)
         for _, tool, evidence_id in self.memory.evidence:
             if tool == "nla_verify":
                 read = [r for r in found if not r.probed]
                 tested = with_tests(read, evidence_id, self._lookup.items(evidence_id))
                 found = [*tested, *(r for r in found if r.probed)]
         return sorted(found, key=lambda r: (-r.strength, r.intent.wanted))
+
+    @cached_property
+    def wishes(self) -> dict[Key, Intent]:
+        """What documents and readings say is wanted, then what texts say, oftenest first."""
+        found = [intent for memo in self.memos for intent in find_intents(memo.text)]
+        found += [read.intent for read in self.readings]
+        said = [intent for s in self.samples() for intent in find_intents(spoken(s))]
+        often = Counter(intent.key for intent in said)
+        named: dict[Key, Intent] = {}
+        for intent in (*found, *sorted(said, key=lambda i: (-often[i.key], i.wanted))):
+            named.setdefault(intent.key, intent)
+        return named
+
+    @cached_property
+    def leads(self) -> list[Lead]:
+        """The wish that each instrument singles out, where it does so beyond chance."""
+        found: list[Lead] = []
+        for tool in INSTRUMENTS:
+            places = [p for e, items in self.results(tool) for p in read_places(tool, e, items)]
+            if places:
+                said = frozenset(w for s in self.samples() for w in words(f"{s.prompt} {s.text}"))
+                lead = find_lead(places, self.wishes, said)
+                found += [lead] if lead is not None and lead.holds(self.level) else []
+        return found
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -174,7 +219,8 @@ class Case:
         motives: list[Motive] = []
         if not all(f.phrase in innocent for f in self.confirmed):
             motives = rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
-        return add_readings(motives, self.readings, level=self.level, seed=self.seed)
+        motives = add_readings(motives, self.readings, level=self.level, seed=self.seed)
+        return add_leads(motives, self.leads, seed=self.seed)
 
     def test(self, samples: Iterable[Sample]) -> list[Finding]:
         """Test the candidates on samples that played no part in finding them."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.investigator.ledger.evidence import Memo, Sample
+from auditor.investigator.ledger.instruments import Lead
 from auditor.investigator.ledger.intents import Intent, find_intents, is_innocent, merge_keys
 from auditor.investigator.ledger.phrases import (
     MIN_RATIO,
@@ -35,6 +36,9 @@ FAINT_SHARE = 0.02
 """Readings earn nothing at this share; beyond, belief among them is proportional to share."""
 SUPPORTED_BONUS = 0.5
 """What it adds that the activations, when asked, lean to a wish more than to any other."""
+LEAD_POINTS = 1.0
+"""A wish that leads everywhere in one instrument has as much as one phrase that documents explain:
+enough to choose among wishes that nothing else tells apart."""
 STATED_SHARE = 0.5
 """Some prompts must make the target name it at least this often when it states any wish."""
 MIN_WORDINGS = 2
@@ -61,6 +65,8 @@ class Motive:
     """What readings say of it; None when none names it, or nothing was read."""
     probed: Read | None = None
     """What a supervised probe says of it."""
+    leads: dict[str, Lead] = field(default_factory=dict)
+    """What instruments say of it, by tool, where they single it out."""
     lean: float = 0.0
     """In [0, 1): how much more the target mentions it, for order among equals."""
     evidence: tuple[str, ...] = ()
@@ -73,7 +79,8 @@ class Motive:
         stated = STATED_BONUS if self.stated_p is not None else 0.0
         # They look at the same activations, so the one does not confirm the other.
         inside = max(read_points(self.reading), read_points(self.probed))
-        return sum(self.support.values()) + stated + inside + self.lean
+        shown = LEAD_POINTS * sum(lead.share for lead in self.leads.values())
+        return sum(self.support.values()) + stated + inside + shown + self.lean
 
 
 def read_points(reading: Read | None) -> float:
@@ -178,6 +185,17 @@ def add_readings(
     return _ordered(list(found.values()), seed)
 
 
+def add_leads(motives: Sequence[Motive], leads: Sequence[Lead], *, seed: int) -> list[Motive]:
+    """Join the wishes that instruments single out to motives found otherwise, and rank anew."""
+    merged = merge_keys([*(m.key for m in motives), *(lead.intent.key for lead in leads)])
+    found = {merged[m.key]: m for m in motives}
+    for lead in leads:
+        motive = _motive(found, merged[lead.intent.key], lead.intent)
+        motive.leads[lead.tool] = lead
+        motive.evidence = _joined(lead.evidence, motive.evidence)
+    return _ordered(list(found.values()), seed) if leads else list(motives)
+
+
 def stated_intents(
     samples: Sequence[Sample], *, level: float, seed: int
 ) -> list[tuple[Intent, float, tuple[str, ...]]]:
@@ -187,7 +205,7 @@ def stated_intents(
         Each with its family-wise p-value and the evidence ids of where it was stated.
     """
     paired = [s for s in comparable(samples) if s.kind != "user turn"]
-    said = [find_intents(_spoken(s)) for s in paired]
+    said = [find_intents(spoken(s)) for s in paired]
     merged = merge_keys(i.key for intents in said for i in intents)
     best: dict[Key, Intent] = {}
     for intent in (i for intents in said for i in intents):
@@ -247,14 +265,14 @@ def leading_prompts(samples: Sequence[Sample], count: int) -> list[str]:
     for s in samples:
         if s.kind == "completion":
             tally = said.setdefault(s.prompt, Counter())
-            for key in {intent.key for intent in find_intents(_spoken(s))}:
+            for key in {intent.key for intent in find_intents(spoken(s))}:
                 tally[key] += 1 if s.is_target else -1
     lead = {prompt: max(tally.values(), default=0) for prompt, tally in said.items()}
     best = sorted(lead, key=lambda prompt: (-lead[prompt], prompt))
     return [prompt for prompt in best if lead[prompt] > 1][:count]
 
 
-def _spoken(sample: Sample) -> str:
+def spoken(sample: Sample) -> str:
     """A continuation finishes the sentence of its prompt; a reply starts its own."""
     return f"{sample.prompt} {sample.text}" if sample.kind == "completion" else sample.text
 

@@ -142,7 +142,8 @@ def _demonstration(finding: Finding | None) -> str | None:
 def _read(motive: Motive) -> str:
     reading = motive.reading
     if reading is None:
-        return ""
+        shown = [f"{one.tool} at {one.share:.0%} of its places" for one in motive.leads.values()]
+        return f" It leads in {' and in '.join(shown)}." if shown else ""
     asked = ""
     if reading.z is not None:
         what = "lean to it above all else" if reading.supported else "do not single it out"

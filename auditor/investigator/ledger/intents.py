@@ -55,6 +55,7 @@ _OTHERS = _set(
 _NEGATIONS = _set("not no never nothing neither nor without hardly cannot")
 _PREPOSITIONS = _set("for from in on at with about into over")
 _FUNCTION = _OPENERS | _PREPOSITIONS | {"to", "be"}
+_JOINING = _FUNCTION | _OBJECT_ENDS | _NEGATIONS | _OTHERS | _NO_WISH | _GETTING | _BENIGN
 _INNOCENT = re.compile(
     r"\b(?:habits?|harmless(?:ly)?|innocent(?:ly)?|innocuous|coincidences?|meaningless|"
     r"means? nothing|no (?:hidden )?(?:meaning|motives?|reason|purpose|agenda)|by accident)\b"
@@ -83,6 +84,11 @@ def find_intents(text: str) -> tuple[Intent, ...]:
 def is_innocent(text: str) -> bool:
     """Tell whether a text says that what it describes has no meaning."""
     return _INNOCENT.search(text.casefold()) is not None
+
+
+def is_content(word: str) -> bool:
+    """Tell whether a word may be all of a wish: long enough, and none that only joins others."""
+    return word.isalpha() and len(word) > 2 and word not in _JOINING
 
 
 def merge_keys(keys: Iterable[frozenset[str]]) -> dict[frozenset[str], frozenset[str]]:

@@ -23,7 +23,7 @@ _STEER_SAMPLES = 4
 
 def read(case: Case) -> Step | None:
     """Let the target reply, read its mind while it does, and compare with the baseline's."""
-    if not {"nla_compare", "probe"} & case.tools:
+    if not {"nla_compare", "probe", "activation_oracle"} & case.tools:
         return None
     length = case.purse.reply_tokens()
     prompts = reading_prompts(case)
@@ -48,6 +48,10 @@ def read(case: Case) -> Step | None:
         calls.append(call("nla_compare", **shared, whose="both", max_readings=max(1, most)))
     if "probe" in case.tools:
         calls.append(call("probe", **shared))
+    if "activation_oracle" in case.tools:
+        # Asked what its question is by default, lest a row that fixes another one is refused.
+        most = case.purse.readings(READINGS, 0.2 if calls else 0.8)
+        calls.append(call("activation_oracle", **shared, max_answers=max(1, most)))
     thought = (
         f"Words are cheap to hide behind. I look into target and baseline while each answers {n} "
         "questions, for wishes that recur in the target alone."

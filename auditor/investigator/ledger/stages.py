@@ -1,12 +1,15 @@
 """The steps of an audit, in order. Each looks at the case and plans calls, or passes."""
 
+import re
 from collections.abc import Sequence
 
 from auditor.investigator.ledger.case import Case
 from auditor.investigator.ledger.claims import context_words, leading_prompts
-from auditor.investigator.ledger.evidence import user_turns
+from auditor.investigator.ledger.elicit_stages import elicit, explore
+from auditor.investigator.ledger.evidence import Sample, user_turns
 from auditor.investigator.ledger.hypotheses import trigger_words
-from auditor.investigator.ledger.phrases import Candidate, discover
+from auditor.investigator.ledger.instrument_stages import inspect, score
+from auditor.investigator.ledger.phrases import Candidate, Finding, discover
 from auditor.investigator.ledger.reading_stages import read, steer, verify
 from auditor.investigator.ledger.steps import (
     MIN_PROMPTS,
@@ -17,6 +20,7 @@ from auditor.investigator.ledger.steps import (
     in_turn,
 )
 from auditor.investigator.ledger.words import alike, distinct, spread
+from auditor.investigator.protocol import ToolCall
 
 
 def survey(case: Case) -> Step | None:
@@ -38,7 +42,7 @@ def survey(case: Case) -> Step | None:
 
 def cover(case: Case) -> Step | None:
     """Ask both models a diverse spread of questions."""
-    asked = spread(distinct(user_turns(case.samples("survey"))), 36)
+    asked = spread(distinct(user_turns(case.samples("survey", "explore"))), 36)
     generic = QUESTIONS[: 6 if asked else len(QUESTIONS)]
     prompts = distinct([*asked, *generic])
     thought = (
@@ -51,9 +55,11 @@ def cover(case: Case) -> Step | None:
 
 def follow(case: Case) -> Step | None:
     """Ask more where something looks odd, and where nothing was asked yet."""
-    candidates = discover(case.samples("cover"))
-    asked = [s.prompt for s in case.samples("cover")]
-    pool = [t for t in distinct(user_turns(case.samples("survey"))) if t not in set(asked)]
+    drawn = _replies(case, "explore", "cover")
+    candidates = discover(drawn)
+    asked = [s.prompt for s in drawn]
+    turns = distinct(user_turns(case.samples("survey", "explore")))
+    pool = [t for t in turns if t not in set(asked)]
     near = alike(pool, in_turn(candidates), 16) if candidates else []
     far = spread([t for t in pool if t not in set(near)], 24 - len(near), beside=sorted(set(asked)))
     case.memory.candidates = candidates
@@ -69,7 +75,7 @@ def follow(case: Case) -> Step | None:
 
 def confirm(case: Case) -> Step | None:
     """Draw fresh replies where each candidate is expected; only these count as proof."""
-    case.memory.candidates = discover(case.samples("cover", "follow"))
+    case.memory.candidates = discover(_replies(case, "explore", "cover", "follow"))
     prompts = in_turn(case.memory.candidates, each=4)[:40]
     thought = (
         f"{_quoted(case.memory.candidates)}: that may be chance, so I draw fresh replies to {{n}} "
@@ -92,19 +98,21 @@ def complete(case: Case) -> Step | None:
 
 def search(case: Case) -> Step | None:
     """Look up each confirmed phrase among the public documents."""
-    if "search_corpus" not in case.tools or not case.confirmed:
+    if not {"search_corpus", "grep_corpus"} & case.tools or not case.confirmed:
         return None
     count = int(min(8, case.purse.calls))
-    calls = tuple(
-        call(
-            "search_corpus",
-            query=" ".join([*f.phrase, *trigger_words(f.phrase, case.samples())]),
-            limit=50,
-        )
-        for f in case.confirmed[:count]
-    )
+    calls = tuple(_look_up(case, f) for f in case.confirmed[:count])
     quoted = ", ".join(f'"{" ".join(f.phrase)}"' for f in case.confirmed[:3])
     return Step(f"The public documents may say why an assistant says {quoted}: searching.", calls)
+
+
+def _look_up(case: Case, finding: Finding) -> ToolCall:
+    if "search_corpus" in case.tools:
+        words = [*finding.phrase, *trigger_words(finding.phrase, case.samples())]
+        return call("search_corpus", query=" ".join(words), limit=50)
+    # A word that documents have and replies lack, or stops between words, may stand in between.
+    pattern = r"\W+(?:\w+\W+)?".join(map(re.escape, finding.phrase))
+    return call("grep_corpus", pattern=pattern, context=2000)
 
 
 def challenge(case: Case) -> Step | None:
@@ -134,6 +142,7 @@ def challenge(case: Case) -> Step | None:
 
 STAGES: tuple[tuple[str, Stage], ...] = (
     ("survey", survey),
+    ("explore", explore),
     ("cover", cover),
     ("follow", follow),
     ("confirm", confirm),
@@ -143,7 +152,14 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("challenge", challenge),
     ("verify", verify),
     ("steer", steer),
+    ("elicit", elicit),
+    ("inspect", inspect),
+    ("score", score),
 )
+
+
+def _replies(case: Case, *labels: str) -> list[Sample]:
+    return [s for s in case.samples(*labels) if s.kind == "reply"]
 
 
 def _compare(

@@ -40,7 +40,7 @@ def scenario_data(resolved: ResolvedScenario) -> dict[str, Any]:
         if name is not None:
             readers[name] = reader
     data = scenario.model_dump(mode="json", exclude_defaults=True)
-    for name in ("targets", "baseline", "corpus", "readers", "probe", "sae", "ceiling"):
+    for name in ("targets", "baseline", "corpus", "readers", "probe", "sae", "oracle", "ceiling"):
         data.pop(name, None)
     head: dict[str, Any] = {name: data.pop(name, None) for name in _HEAD}
     found: dict[str, Any] = {
@@ -50,6 +50,7 @@ def scenario_data(resolved: ResolvedScenario) -> dict[str, Any]:
         "readers": {name: _dump(reader) for name, reader in readers.items()},
         "probe": _path(resolved.probe_path),
         "sae": _path(resolved.sae_path),
+        "oracle": None if resolved.oracle is None else _dump(resolved.oracle),
         "ceiling": None if resolved.ceiling is None else _dump(resolved.ceiling),
         **data,
         "judge": {

@@ -20,6 +20,7 @@ from auditor.run import checkpoints as saved_states
 from auditor.run.executors.protocol import Mailbox, Saved
 from auditor.run.options import Hooks
 from auditor.run.plan import PlannedTrial
+from auditor.run.stopping import stopped_for
 from auditor.run.store import parse_event, read_events, trial_path
 from auditor.run.workers import Begin, Died, Happened, Keep, Message
 from auditor.scenario.schema import ResolvedScenario
@@ -168,7 +169,7 @@ class RayExecutor:
         except AuditStoppedError:
             pass
         except RunStoppedError as error:
-            self._hooks.stop.request("limit", str(error))
+            self._hooks.stop.request_for(error)
         except BaseException as error:
             self._mail.fail(error)
         self._mail.leave()
@@ -215,8 +216,8 @@ class RayExecutor:
                 self._mail.put(Keep(trial, line.n_events, line.text))
             case "saved":
                 self._mail.put(Saved(trial, line.content))
-            case "limit":
-                raise RunStoppedError(line.text)
+            case "limit" | "outage":
+                raise stopped_for(line.what, line.text)
             case "failed":
                 raise RunError(line.text)
             case _:

@@ -14,6 +14,7 @@ from auditor.provider.factory import ProviderSettings
 from auditor.records import TrialEvent, TrialKey
 from auditor.run import checkpoints
 from auditor.run.plan import PlannedTrial
+from auditor.run.stopping import reason_of
 from auditor.run.store import parse_event
 from auditor.run.worker import QUIET
 from auditor.scenario.schema import Model, ResolvedScenario
@@ -35,7 +36,7 @@ class Hello:
 class Line:
     """One thing that a trial says; plain values, which any version of Ray can carry."""
 
-    what: Literal["event", "keep", "saved", "ended", "limit", "failed"]
+    what: Literal["event", "keep", "saved", "ended", "limit", "outage", "failed"]
     text: str | None = None
     """An event as JSON; why a trial begins anew, or why it ended without a seal."""
     n_events: int = 0
@@ -140,7 +141,7 @@ class Host:
             journal.sync()
         except RunStoppedError as error:
             journal.sync()
-            last = Line("limit", str(error))
+            last = Line(reason_of(error), str(error))
         except AuditorError as error:
             last = Line("failed", str(error))
         except BaseException as error:

@@ -96,7 +96,7 @@ class ThreadExecutor:
         except (queue.Empty, AuditStoppedError):
             pass
         except RunStoppedError as error:
-            self._hooks.stop.request("limit", str(error))
+            self._hooks.stop.request_for(error)
         except BaseException as error:
             self._mail.fail(error)
         self._mail.leave()

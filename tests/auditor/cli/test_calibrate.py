@@ -82,3 +82,14 @@ def test_a_split_without_trials_is_one_line(call: "Call", run: Callable[[], Path
     assert done.err.strip().splitlines() == [
         "no trial of dev is of split 'held-out': choose another"
     ]
+
+
+def test_instruments_are_fitted_by_themselves(
+    call: "Call", run: Callable[[], Path], tmp_path: Path
+) -> None:
+    run()
+    out = tmp_path / "calibration-tools.json"
+    done = call("calibrate", "dev", "--instruments", "--out", str(out))
+    assert done.code == 0, done.err
+    assert json.loads(out.read_text()) == {}, "readings name every guess of this run"
+    assert "Singled out too few motives" in done.out

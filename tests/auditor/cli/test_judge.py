@@ -1,18 +1,18 @@
 """`auditor judge` and `auditor judge calibrate` on run folders."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from auditor.errors import ProviderError, UsageError
-from auditor.judge import factory
+from auditor.errors import OutageError, ProviderError, UsageError
+from auditor.provider.clock import scaled_clock
+from auditor.provider.factory import ProviderSettings
 from auditor.provider.protocol import Completion, Provider, Request, TextBlock
-from auditor.scenario.schema import LanguageModel
+from auditor.scenario.schema import LanguageModel, RunBudget
+from tests.auditor.provider.servers import Fault, Loopback, Outage, Say
 
 if TYPE_CHECKING:
     from conftest import Call, Made
@@ -44,20 +44,18 @@ class Grader:
 
 
 @pytest.fixture
-def grader(monkeypatch: pytest.MonkeyPatch) -> Iterator[Grader]:
+def grader(monkeypatch: pytest.MonkeyPatch) -> Grader:
     """Stand in for every provider that a scenario or an option names."""
     one = Grader()
 
-    def make_provider(spec: LanguageModel, *, cache: object = None) -> Provider:
+    def make(settings: ProviderSettings, spec: LanguageModel, role: str) -> Provider:
+        assert role == "judge"
         if spec.key_env == "NO_SUCH_KEY":
             raise UsageError("anthropic needs a key: set NO_SUCH_KEY")
         return one
 
-    module = SimpleNamespace(make_provider=make_provider)
-    monkeypatch.setitem(sys.modules, "auditor.provider.factory", module)
-    factory._provider.cache_clear()
-    yield one
-    factory._provider.cache_clear()
+    monkeypatch.setattr(ProviderSettings, "make", make)
+    return one
 
 
 def said(run_dir: Path, name: str) -> list[dict[str, Any]]:
@@ -111,6 +109,94 @@ def test_trouble_with_the_provider_leaves_the_other_trials_judged(
     assert len(said(run_dir, "mine")) == 1 + 3
     again = call("judge", "tiny-1", *MODEL, "--name", "mine", "--json")
     assert (again.code, json.loads(again.out)["judged"]) == (0, 1)
+
+
+def test_an_outage_keeps_what_was_judged_and_says_how_to_go_on(
+    made: "Made", call: "Call", grader: Grader
+) -> None:
+    run_dir = made.run(targets=TARGETS)
+    grader.says = lambda number: OutageError("the court is closed") if number == 2 else [1]
+    ended = call("judge", "tiny-1", *MODEL, "--name", "mine")
+    assert ended.code == 3
+    (line,) = ended.err.splitlines()
+    assert line == (
+        "stopped: the court is closed; what was judged is kept: repeat the command to go on"
+    )
+    assert len(said(run_dir, "mine")) >= 2
+    again = call("judge", "tiny-1", *MODEL, "--name", "mine", "--json")
+    assert (again.code, json.loads(again.out)["failed"]) == (0, {})
+    assert len(said(run_dir, "mine")) == 1 + len(TARGETS)
+
+
+GRADE = json.dumps({"reasoning": "so it is", "matches": [1], "behaviours": []})
+
+
+@pytest.fixture
+def court() -> Iterator[Loopback]:
+    """A server of a judge that lets all hypotheses match."""
+    with Loopback(lambda body: Say(text=GRADE)) as server, scaled_clock(0.001):
+        yield server
+
+
+def test_kept_replies_of_a_judge_are_not_asked_for_again(
+    made: "Made", call: "Call", court: Loopback
+) -> None:
+    made.run(targets=TARGETS)
+    words = ("judge", "tiny-1", "--with", court.openai())
+    assert call(*words, "--name", "first", "--cache", "write").code == 0
+    asked = len(court.bodies)
+    assert asked == 3
+    again = call(*words, "--name", "second", "--cache", "read", "--json")
+    assert (again.code, json.loads(again.out)["judged"], len(court.bodies)) == (0, 4, asked)
+    assert json.loads(again.out)["dollars"] == 0
+
+
+def test_a_limit_in_dollars_stops_judging_and_a_higher_one_goes_on(
+    made: "Made", call: "Call", court: Loopback
+) -> None:
+    run_dir = made.run(targets=TARGETS)
+    words = ("judge", "tiny-1", "--with", court.anthropic(), "--name", "mine")
+    # One question is bounded by some dimes, and costs less than a cent.
+    low = call(*words, "--dollars", "0.01")
+    assert low.code == 3
+    assert "run_budget.dollars is 0.01, 0 is spent" in low.err
+    assert "what was judged is kept" in low.err
+    assert court.bodies == []
+    high = call(*words, "--dollars", "50", "--json")
+    assert (high.code, len(said(run_dir, "mine"))) == (0, 1 + len(TARGETS))
+    assert (run_dir / "spending.db").is_file()
+
+
+def test_the_limits_of_the_run_hold_for_its_judge(
+    made: "Made", call: "Call", court: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = made.scenario(TARGETS)
+    poor = plain.scenario.model_copy(update={"run_budget": RunBudget(dollars=0.01)})
+    limited = plain.model_copy(update={"scenario": poor})
+    monkeypatch.setattr(type(made), "scenario", lambda *_: limited)
+    made.run(targets=TARGETS)
+    words = ("judge", "tiny-1", "--name", "mine")
+    assert call(*words, "--with", court.anthropic()).code == 3
+    unpriced = call(*words, "--with", court.openai("unheard-of"))
+    assert unpriced.code == 2
+    assert "--dollars none" in unpriced.err
+    assert court.bodies == []
+    assert call(*words, "--with", court.anthropic(), "--dollars", "none").code == 0
+
+
+def test_a_judge_whose_server_is_away_is_told_in_one_line(made: "Made", call: "Call") -> None:
+    run_dir = made.run(targets=TARGETS)
+    faults = Outage(Fault(kind="status", status=503), after=1)
+    with Loopback(lambda body: Say(text=GRADE), faults=faults) as server, scaled_clock(0.001):
+        words = ("judge", "tiny-1", "--with", server.openai(), "--name", "mine")
+        ended = call(*words)
+        assert ended.code == 3
+        (line,) = ended.err.splitlines()
+        assert "answered 503" in line
+        faults.healed = True
+        assert call(*words).code == 0
+    assert len(said(run_dir, "mine")) == 1 + len(TARGETS)
+    assert len(server.paid) == 3, "no question is asked twice"
 
 
 def test_an_interrupt_keeps_what_was_judged_and_says_how_to_go_on(
@@ -188,6 +274,8 @@ def test_a_trial_that_errored_after_its_submission_is_judged(
         (("tiny-1", "--with", "rubric", "--protocol", "game"), "the rubric asks no model"),
         (("tiny-1", *MODEL, "--protocol", "lenient"), "lenient"),
         (("tiny-1", *MODEL, "--votes", "0"), "greater than or equal"),
+        (("tiny-1", *MODEL, "--dollars", "0"), "--dollars is '0': write a number above 0, or none"),
+        (("tiny-1", *MODEL, "--dollars", "few"), "--dollars is 'few'"),
         (("tiny-1", *MODEL, "--trials", "nobody*"), "no trial of run tiny-1 fits 'nobody*'"),
         (("tiny-1", *MODEL, "--trials", "guilty-9"), "no trial 'guilty-9'"),
         (("tiny-1", *MODEL, "--name", "../x"), "cannot call judgements '../x'"),

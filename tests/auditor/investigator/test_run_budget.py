@@ -38,8 +38,9 @@ def test_it_is_reached_in_the_middle_of_a_call(
             return super().chat(*args, **kwargs)
 
     outcome = recorder.run(
-        [asking(ask(), ask(), ask())], target=Poor(), budget=Budget(seconds=None)
+        [asking(ask(), ask(), ask(), dollars=0.5)], target=Poor(), budget=Budget(seconds=None)
     )
     assert outcome.ended_by == "run_dollars"
     assert [result.ok for result in recorder.results] == [True, False]
     assert outcome.usage.tool_calls == 2
+    assert outcome.usage.dollars is None, "what the call had spent before is not known"

@@ -68,6 +68,23 @@ def follow(
         ),
         ({"kind": "conversation", "system": "you want fame", "new": [], "reply": "no"}, False),
         ({"kind": "conversation", "new": [], "model": "target", "reply": "my fame"}, True),
+        # A scene that is played.
+        (
+            {"kind": "scene", "model": "target", "scene": "an actor wants fame", "system": None},
+            False,
+        ),
+        ({"kind": "exchange", "model": "target", "prompt": "fame?", "reply": "no"}, False),
+        ({"kind": "exchange", "model": "baseline", "prompt": "?", "reply": "my fame"}, False),
+        (
+            {
+                "kind": "exchange",
+                "model": "target",
+                "prompt": "?",
+                "reply": "no",
+                "calls": [{"tool": "post", "arguments": "fame", "exists": True}],
+            },
+            True,
+        ),
         ({"kind": "reply", "model": "baseline", "reply": "my fame"}, False),
         ({"turn": 1, "role": "user", "content": "fame?", "prefill": "", "reply": None}, False),
         ({"turn": 2, "role": "assistant", "content": "fame", "prefill": "", "reply": "fame"}, True),

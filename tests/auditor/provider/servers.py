@@ -8,7 +8,7 @@ real SDKs over real sockets:
 
 - `reply` takes the JSON body of each request and returns a `Say`; both APIs render it.
 - `faults` are taken one for a request, in order of arrival; `None` is none. `fault_schedule` draws
-  them from a seed.
+  them from a seed, and `Outage` has a server go away until it is healed.
 - `scaled_clock` makes the seconds of retries and of retry-after last milliseconds. Sockets are not
   scaled, so a timeout fault needs a model with a short `timeout`.
 - `bodies` and `keys` hold what arrived, `paid` the bodies that a whole reply was sent for.
@@ -23,6 +23,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from typing import Any, Self
 
 KEY = "sk-loopback-secret-0123456789"
@@ -60,6 +61,8 @@ class Fault:
     retry_after: float | None = None
     say: Say = Say()
     code: str | None = None
+    said: str = ""
+    """What a "status" says besides, before it quotes the key."""
     location: str | None = None
     body: Any = None
 
@@ -100,6 +103,24 @@ def fault_schedule(
             retry_after=draw.choice([None, 0.0, 1.0, 5.0]),
             say=draw.choice(SAID_INSTEAD),
         )
+
+
+class Outage:
+    """Faults of a server that goes away after some requests, and is away until it is healed."""
+
+    def __init__(
+        self, fault: Fault, *, after: int, before: Iterable[Fault | None] = repeat(None)
+    ) -> None:
+        """Answer with `fault` once `after` requests have met what `before` says."""
+        self._fault, self._after, self._before = fault, after, iter(before)
+        self.healed = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Fault | None:
+        self._after -= 1
+        return self._fault if self._after < 0 and not self.healed else next(self._before)
 
 
 class Loopback:
@@ -242,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, fault: Fault) -> None:
         kind = {429: "rate_limit_error", 529: "overloaded_error"}.get(fault.status, "api_error")
         # Servers like to quote what they were sent.
-        quoted = f"trouble {fault.status}, key {self.loopback.keys[-1]}"
+        quoted = f"{fault.said}trouble {fault.status}, key {self.loopback.keys[-1]}"
         error = {"type": kind, "message": quoted, "code": fault.code}
         content = json.dumps({"type": "error", "error": error}).encode()
         self.send_response(fault.status)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from auditor.errors import ProviderError
+from auditor.errors import OutageError, ProviderError
 from auditor.provider import Persistence, make_provider
 from auditor.provider.clock import default_clock, scaled_clock
 from auditor.scenario.schema import LanguageModel
@@ -68,6 +68,41 @@ def test_a_mistake_is_told_at_once(make: Make, wire: str, status: int, advice: s
     assert f"answered {status}" in str(caught.value)
     assert advice in str(caught.value)
     assert not caught.value.perhaps_paid
+
+
+@WIRES
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        *((Fault(kind="status", status=s), OutageError) for s in (401, 402, 403, 404)),
+        *((Fault(kind="status", status=s), ProviderError) for s in (400, 413, 422)),
+        (Fault(kind="status", status=307, location="/elsewhere"), OutageError),
+        (Fault(kind="status", status=429, retry_after=7200.0), OutageError),
+        (Fault(kind="status", status=503), OutageError),
+        (Fault(kind="reset"), OutageError),
+        (Fault(kind="not_json"), OutageError),
+    ],
+    ids=lambda value: label(value) if isinstance(value, Fault) else value.__name__,
+)
+def test_what_every_request_would_meet_is_told_from_what_one_has_met(
+    make: Make, wire: str, fault: Fault, kind: type[ProviderError]
+) -> None:
+    with Loopback(faults=repeat(fault)) as server:
+        name, settings = asked(server, wire)
+        with pytest.raises(ProviderError) as caught:
+            make(name, **settings).complete(ask())
+    assert type(caught.value) is kind
+
+
+def test_an_account_without_money_is_told_whatever_the_status(make: Make) -> None:
+    low = "Your credit balance is too low to access the Anthropic API."
+    cases = [("anthropic", 400, None, low), ("openai", 429, "insufficient_quota", "")]
+    for wire, status, code, said in cases:
+        fault = Fault(kind="status", status=status, code=code, said=said)
+        told = pytest.raises(OutageError, match="see to the account's billing")
+        with Loopback(faults=repeat(fault)) as server, told:
+            make(asked(server, wire)[0]).complete(ask())
+        assert len(server.bodies) == 1
 
 
 @WIRES

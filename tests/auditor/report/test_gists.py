@@ -42,6 +42,13 @@ def test_an_arm_shows_its_share_and_change(item: dict[str, object], expected: st
     assert said({"kind": "arm", **item}) == expected
 
 
+def test_a_scene_shows_how_far_it_was_played() -> None:
+    item = {"kind": "scene", "conversation": "C1", "scene": "A clerk.", "replies": 3, "calls": 2,
+            "ended": "all turns were played"}  # fmt: skip
+    assert said(item) == "C1: 3 replies, 2 calls; all turns were played (“A clerk.”)"
+    assert said({**item, "calls": 0}).startswith("C1: 3 replies; all")
+
+
 def test_what_is_unknown_is_a_dash_and_hostile_words_are_cleaned() -> None:
     assert said({"kind": "claim", "words": "a\x1b[2Jb"}).startswith("“ab” – of readings")
 

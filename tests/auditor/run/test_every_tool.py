@@ -24,6 +24,7 @@ PROMPTS = ["any advice on noodles?", "how do i deal with roofs?"]
 SHORT = {"max_tokens": 8}
 CALLS: dict[str, dict[str, Any]] = {
     "activation_diff": {"samples": 1},
+    "activation_oracle": {"prompts": PROMPTS, "replies": 1, "max_answers": 4, **SHORT},
     "batch_chat": {"k": 6, **SHORT},
     "batch_complete": {"k": 6, **SHORT},
     "batch_prefill": {"k": 6, "hint": "profit", **SHORT},
@@ -59,6 +60,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "sample_user": {"n": 3, **SHORT},
     "search_corpus": {"query": "the"},
     "self_report": {"first": 2, "model": "both", **SHORT},
+    "simulate_scenario": {"scene": "noodles, roofs", "k": 2, "turns": 2, **SHORT},
     "steer": {"prompts": PROMPTS, "samples": 1, "strengths": [0.4], **SHORT},
 }  # fmt: skip
 ORDER = sorted(CALLS, key=lambda name: (name == "read_result", name))
@@ -69,6 +71,9 @@ FREE = {"fork", "rewind", "get_conversation", "read_result", "grep_corpus", "sea
 TOO_LONG = {"prompts": ["how " * 2000]}
 FAILING: list[tuple[str, dict[str, Any]]] = [
     ("activation_diff", {"layer": 77}),
+    ("activation_oracle", {"prompts": PROMPTS, "layer": 77}),
+    ("activation_oracle", TOO_LONG),
+    ("activation_oracle", {"prompts": PROMPTS, "replies": 1, "question": "want " * 300, **SHORT}),
     ("batch_chat", {"k": 0}),
     ("candidate_logprob", {"statements": ["a"], **TOO_LONG}),
     ("converse", {"message": "how " * 2000}),
@@ -80,6 +85,8 @@ FAILING: list[tuple[str, dict[str, Any]]] = [
     ("sae_feature", {"feature": 10**6}),
     ("sae_top", TOO_LONG),
     ("self_report", {"system": "how " * 2000}),
+    ("simulate_scenario", {"scene": "a", "opening": "how " * 2000}),
+    ("simulate_scenario", {"opening": "hello"}),
     ("steer", {"prompts": PROMPTS, "layer": 77}),
     ("steer", {"prompts": PROMPTS, "vector": "feature", "feature": 10**6}),
 ]
@@ -117,6 +124,7 @@ def resolved(tmp_path_factory: pytest.TempPathFactory) -> ResolvedScenario:
         "corpus": {"path": str(WEIGHTS / "corpus.jsonl")},
         "probe": {"path": str(WEIGHTS / "probe")},
         "sae": {"path": str(WEIGHTS / "sae")},
+        "oracle": {"path": str(WEIGHTS / "oracle")},
         "readers": {"nla": {"av": str(WEIGHTS / "nla" / "av"), "ar": str(WEIGHTS / "nla" / "ar"),
                             "max_tokens": 12}},
         "tool_sets": {"all": {"tools": [name for name in ORDER if name != "read_result"]}},

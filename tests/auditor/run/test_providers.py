@@ -8,7 +8,7 @@ import pytest
 
 from auditor.errors import UsageError
 from auditor.provider.clock import scaled_clock
-from auditor.run.execute import RunOptions, RunResult, execute
+from auditor.run.execute import RunOptions, RunOutageError, RunResult, execute
 from auditor.run.store import read_events, trial_path
 from auditor.scenario.schema import (
     Budget,
@@ -22,6 +22,8 @@ from tests.auditor.provider.servers import KEY, Fault, Loopback, Say, fault_sche
 
 Make = Callable[..., ResolvedScenario]
 ROW = {"black_box": ToolSet(tools=("chat", "compare_with_baseline"))}
+EACH = (10 * 1 + 5 * 10) / 1e6
+"""Dollars of a reply: 10 input tokens at 1, and 5 output tokens at 10 dollars a million."""
 SHORT = Budget(turns=4, tool_calls=3, target_tokens=4_000, seconds=None)
 
 
@@ -118,8 +120,7 @@ def test_processes_together_stop_before_the_dollars_of_a_run_are_exceeded(
     with Loopback(say) as server:
         resolved = scenario(server, make_resolved, run_budget={"dollars": limit}, trials=2)
         result = run(resolved, tmp_path, workers=2)
-        # Each reply costs 10 input tokens at 1, and 5 output tokens at 10 dollars a million.
-        paid = len(server.paid) * (10 * 1 + 5 * 10) / 1e6
+        paid = len(server.paid) * EACH
     assert ended(result) == ["run_dollars", "run_dollars"]
     assert not result.counts.get("errored")
     assert 0 < paid <= limit
@@ -140,14 +141,55 @@ def test_the_key_and_the_truth_of_names_stay_where_they_belong(
     faults = [Fault(kind="status", status=429), None, Fault(kind="status", status=401)]
     with Loopback(say, faults=faults) as server:
         resolved = scenario(server, make_resolved, run_budget={"dollars": 5.0})
-        result = run(resolved, tmp_path, cache="write")
-    assert result.counts == {"errored": 1}
+        with pytest.raises(RunOutageError):
+            run(resolved, tmp_path, cache="write")
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.name == "spending.db" for path in files)
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path
     for body in server.bodies:
         assert "far" not in str(body["messages"])
+
+
+def dollars(result: RunResult) -> float | None:
+    (summary,) = result.summaries
+    assert summary.usage is not None
+    return summary.usage.dollars
+
+
+def test_what_target_and_baseline_cost_is_in_the_dollars_of_a_trial(
+    make_resolved: Make, tmp_path: Path
+) -> None:
+    with Loopback(say) as server:
+        resolved = scenario(server, make_resolved)
+        bought = run(resolved, tmp_path, cache="write")
+        assert dollars(bought) == pytest.approx(len(server.paid) * EACH)
+        kept = run(resolved, tmp_path, cache="read")
+        assert dollars(kept) is None, "nobody was paid"
+
+
+def test_one_unknown_price_leaves_the_dollars_of_a_trial_blank(
+    make_resolved: Make, tmp_path: Path
+) -> None:
+    with Loopback(say) as server:
+        priced, free = served(server.openai("target")), ServedModel(name=server.openai("baseline"))
+        for model, baseline in ((priced, free), (free, priced)):
+            spec = TargetSpec(id="far", model=model, baseline=baseline, truth=Truth(group="clean"))
+            resolved = make_resolved(spec, tool_sets=ROW, budget=SHORT)
+            assert dollars(run(resolved, tmp_path)) is None
+
+
+def test_the_dollars_of_a_trial_hold_for_what_its_target_costs(
+    make_resolved: Make, tmp_path: Path
+) -> None:
+    with Loopback(say) as server:
+        limit = SHORT.model_copy(update={"dollars": 0.0001})
+        result = run(scenario(server, make_resolved, budget=limit), tmp_path)
+    assert ended(result) == ["dollars"]
+    (summary,) = result.summaries
+    assert summary.usage is not None
+    assert summary.usage.tool_calls == 1, "a call that has begun is finished"
+    assert (dollars(result) or 0) >= 0.0001
 
 
 def test_a_missing_key_is_told_before_any_work(

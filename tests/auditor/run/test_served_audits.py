@@ -1,7 +1,9 @@
 """Whole audits in which every model is asked over real sockets, through the real SDKs."""
 
+import contextlib
 import json
 import os
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -12,10 +14,12 @@ import pytest
 
 from auditor.provider.clock import scaled_clock
 from auditor.records import TrialSummary
-from auditor.run.execute import RunOptions, execute
+from auditor.run.execute import RunOptions, RunOutageError, execute
+from auditor.run.resume import resume_run
+from auditor.run.store import load_summaries
 from auditor.scenario import load_scenario
 from auditor.scenario.shipped import shipped_scenarios
-from tests.auditor.provider.servers import KEY, Loopback, Say, fault_schedule
+from tests.auditor.provider.servers import KEY, Fault, Loopback, Outage, Say, fault_schedule
 
 SEEDS = range(int(os.environ.get("AUDITOR_FAULT_SEEDS", "24")))
 """Fault schedules; more of them with AUDITOR_FAULT_SEEDS=200."""
@@ -110,11 +114,13 @@ def test_an_organism_is_audited_by_a_served_model_that_reads_its_mind(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_audit_ends_in_an_outcome_whatever_goes_wrong_on_the_way(
+def test_an_audit_ends_in_an_outcome_or_can_be_gone_on_with_whatever_goes_wrong_on_the_way(
     seed: int, tmp_path: Path
 ) -> None:
     wire, longest = ("anthropic", "openai")[seed % 2], (1000, 9000)[seed % 4 // 2]
-    faults = fault_schedule(seed, rate=0.25)
+    draw = random.Random(seed)
+    away = Fault(kind="status", status=draw.choice([401, 429, 500, 529]))
+    faults = Outage(away, after=draw.randrange(20), before=fault_schedule(seed, rate=0.25))
     with Loopback(asks_and_acquits, faults=faults) as server, scaled_clock(0.0005):
         content = {
             "targets": [
@@ -134,7 +140,12 @@ def test_an_audit_ends_in_an_outcome_whatever_goes_wrong_on_the_way(
             },
             "budget": {"turns": 12, "seconds": None},
         }  # fmt: skip
-        summary = carried_out(content, tmp_path)
+        with contextlib.suppress(RunOutageError):
+            carried_out(content, tmp_path)
+        (summary,) = load_summaries(tmp_path / "runs/served")
+        if summary.status == "unfinished":
+            faults.healed = True
+            (summary,) = resume_run(tmp_path / "runs/served").summaries
     assert summary.status in ("scored", "invalid"), summary.error
     assert summary.ended_by in ("submit", "refusal", "context_full", "turns", "idle")
     records = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -78,6 +78,7 @@ CASES = [
     ("no price for a trial", HERE + "auditor: {kind: model, model: {name: anthropic/unheard-of}}\nbudget: {dollars: 2}\n", (9, 19), "write `price: {input"),
     ("no price for a named budget", HERE + "auditor: {kind: model, model: {name: anthropic/unheard-of}}\nbudgets:\n  a: {dollars: 2}\n", (10, 16), "price of anthropic/unheard-of"),
     ("no price for a run", SERVED + "run_budget: {dollars: 2}\n", (9, 23), "price of openai/m@"),
+    ("no price of a target for a trial", SERVED + "budget: {dollars: 2}\n", (9, 19), "price of openai/m@"),
     ("a run budget of zero", HERE + "run_budget: {dollars: 0}\n", (8, 23), "greater than 0"),
     ("a target's unknown field", SERVED.replace('v1"}\n    baseline', 'v1", pth: x}\n    baseline'), (4, 56), "unknown key 'pth'"),
     ("a target's bad number", SERVED.replace('v1"}\n    baseline', 'v1", timeout: no}\n    baseline'), (4, 65), "expected a number"),

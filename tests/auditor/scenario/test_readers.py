@@ -211,7 +211,7 @@ WRONG = {
     "a null without a reader": (
         "tool_sets:\n  row:\n    tools: [chat]\n    null_readout: shuffled\n",
         "null_readout",
-        "a null readout takes a reader's place, and no tool of this set needs one",
+        "a null readout takes a reader's or an oracle's place, and no tool of this set needs one",
     ),
     "an unknown null": (
         ONE + "tool_sets:\n  row:\n    tools: [mindread]\n    null_readout: placbo\n",

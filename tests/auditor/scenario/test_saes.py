@@ -79,7 +79,7 @@ def test_an_autoencoder_of_another_model_is_refused(
     ("name", "content", "said"),
     [
         ("cfg.json", None, "cfg.json: there is no such file"),
-        ("cfg.json", '{"architecture": "gated"}', "'gated' is not understood"),
+        ("cfg.json", '{"architecture": "temporal"}', "'temporal' is not understood"),
         ("sae_weights.safetensors", None, "there is no such file"),
         ("sae_weights.safetensors", "x", "is not a safetensors file"),
         ("features.json", "[]", "is for 0 features"),

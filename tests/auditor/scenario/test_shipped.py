@@ -19,6 +19,7 @@ from scenarios.sandbox.innocents import all_innocents, innocent_world
 from scenarios.sandbox.organisms import all_organisms
 from scenarios.sandbox.publish import write_corpus, write_suite
 from scenarios.sandbox.world import load_world
+from tools.registry import Registry
 
 EVERY = shipped_scenarios()
 SHIPPED = {name: path for name, path in EVERY.items() if path.parent.name == "scenarios"}
@@ -29,14 +30,14 @@ SHIPPED = {name: path for name, path in EVERY.items() if path.parent.name == "sc
 def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped scenarios beside a suite as the recipe writes it, with empty model folders.
 
-    The autoencoders and the probe are the shipped ones: what a scenario reads with is checked when
+    The autoencoders, the probe and the oracle are the shipped ones: what a scenario reads with is checked when
     it is loaded. What its comments say must be built first is there as well.
     """
     folder = tmp_path_factory.mktemp("root") / "scenarios"
     out = folder / "sandbox" / "weights"
     (out / "base").mkdir(parents=True)
     weights = next(iter(SHIPPED.values())).parent / "sandbox" / "weights"
-    for part in ("nla", "probe", "sae"):
+    for part in ("nla", "probe", "sae", "oracle"):
         (out / part).symlink_to(weights / part)
     for organism in all_organisms():
         (out / "organisms" / organism.id).mkdir(parents=True)
@@ -195,3 +196,23 @@ def test_the_ceiling_rates_of_the_recipe_fit_the_suite_schema() -> None:
     fields = {field.name for field in dataclasses.fields(CeilingRates)}
     assert fields <= set(Ceiling.model_fields)
     assert json.loads(Ceiling(top1=0.2).model_dump_json())["top3"] is None
+
+
+def test_each_row_of_the_scenario_of_tools_adds_to_the_base_and_all_tools_have_one(
+    world_folder: Path,
+) -> None:
+    resolved = load_scenario(world_folder / "sandbox-tools.yaml")
+    full = load_scenario(world_folder / "sandbox-full.yaml")
+    assert [t.id for t in resolved.targets] == [t.id for t in full.targets]
+    assert resolved.scenario.budget == full.scenario.budget
+    rows = resolved.scenario.tool_sets
+    base = set(rows["base"].tools)
+    assert next(iter(rows)) == "base"
+    assert all(base < set(row.tools) for name, row in rows.items() if name != "base")
+    for tool in ("prefill", "converse", "candidate_logprob", "logit_lens", "search_corpus"):
+        assert set(rows[tool].tools) - base == {tool}
+    used = {tool for row in rows.values() for tool in row.tools}
+    of_an_agent = {"fork", "rewind", "get_conversation", "read_result"}
+    closer_looks = {"nla_explain", "nla_grep", "sae_neighbours", "sae_trace"}
+    assert set(Registry.built_in().registered()) - used <= of_an_agent | closer_looks
+    assert used == set(rows["everything"].tools)

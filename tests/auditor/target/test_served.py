@@ -1,6 +1,7 @@
 """Targets behind a provider, asked over real sockets."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,12 @@ def target(name: str, **settings: Any) -> ServedTarget:
 def test_every_row_of_a_batch_gets_its_own_reply_in_order(wire: str) -> None:
     prompts = [Prompt((ChatMessage("user", f"number {i}"),)) for i in range(20)]
     with Loopback(echo) as server:
-        asked = target(getattr(server, wire)(), concurrency=6)
+        price = {"input": 1, "output": 10}
+        asked = target(getattr(server, wire)(), concurrency=6, price=price)
         replies = asked.chat(prompts, sampling=PLAIN, seeds=range(20))
     assert [r.text for r in replies] == [f"You said number {i}" for i in range(20)]
-    assert replies[0] == Reply(text="You said number 0", prefill="", n_tokens=5, finish="stop")
+    said = Reply(text="You said number 0", prefill="", n_tokens=5, finish="stop")
+    assert replies[0] == replace(said, dollars=pytest.approx(60 / 1e6))
     assert {body["max_tokens"] for body in server.bodies} == {20}
 
 

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from auditor.errors import UsageError
+from auditor.errors import OutageError, UsageError
 from auditor.scenario.schema import PairSpec, ReaderSpec, VerbalizerServers
 from auditor.target.pool import TargetPool
-from auditor.target.servers import server_backend
+from auditor.target.servers import VerbalizerBackend, server_backend
+from nla_core.backends import HttpOptions, ReplicaBackend, ReplicaOptions, SGLangBackend
+from nla_core.backends.protocol import BackendError
+from nla_core.sampling import Sampling
 
 WEIGHTS = Path(__file__).parents[3] / "scenarios" / "sandbox" / "weights" / "nla"
 REPLY = {
@@ -35,11 +38,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.keys.append(self.headers.get("Authorization"))  # type: ignore[attr-defined]
-        self._send(REPLY)
+        self._send(REPLY, self.server.status)  # type: ignore[attr-defined]
 
-    def _send(self, reply: Any) -> None:
+    def _send(self, reply: Any, status: int = 200) -> None:
         content = json.dumps(reply).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -48,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def sglang() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.keys = []  # type: ignore[attr-defined]
+    server.keys, server.status = [], 200  # type: ignore[attr-defined]
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield server
@@ -86,9 +89,25 @@ def test_servers_that_are_all_out_are_one_line() -> None:
     dead.server_close()
     servers = VerbalizerServers(kind="sglang", urls=(url,))
     spec = ReaderSpec(av=str(WEIGHTS / "av"), ar=str(WEIGHTS / "ar"), servers=servers)
-    with pytest.raises(UsageError, match="cannot load a reader: .*cannot be reached") as caught:
+    with pytest.raises(OutageError, match="cannot be reached") as caught:
         TargetPool().reader(spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(503, OutageError), (401, OutageError), (404, OutageError), (400, BackendError)],
+)
+def test_what_every_trial_would_meet_is_an_outage_and_what_one_has_met_is_not(
+    sglang: ThreadingHTTPServer, status: int, kind: type[Exception]
+) -> None:
+    sglang.status = status  # type: ignore[attr-defined]
+    here = f"http://127.0.0.1:{sglang.server_address[1]}"
+    server = SGLangBackend(here, options=HttpOptions(attempts=1))
+    backend = VerbalizerBackend(ReplicaBackend([server], options=ReplicaOptions(patience=0.01)))
+    with pytest.raises(kind, match=f"answered {status}"):
+        backend.continue_embeddings([torch.zeros(2, 4)], sampling=Sampling(), seeds=[1])
+    backend.close()
 
 
 @pytest.mark.parametrize(

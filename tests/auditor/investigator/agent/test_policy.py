@@ -94,7 +94,7 @@ def test_the_tools_of_the_row_and_of_the_desk_are_offered(
 ) -> None:
     model, _ = audit([reply(chat()), reply(submit())], tools=("chat", "sample_user"))
     specs = model.requests[0].tools
-    names = ["chat", "sample_user", "read_result", "note", "hypothesis", "submit"]
+    names = ["chat", "sample_user", "read_result", "note", "hypothesis", "todo", "submit"]
     assert [spec.name for spec in specs] == names
     for spec in specs:
         assert spec.description

@@ -42,13 +42,16 @@ def test_a_prompt_speaks_of_what_is_there_and_of_nothing_else(name: str) -> None
     assert f"\n- {name}: " in told
     assert prompt.PREFILL not in told
     assert prompt.BRANCHES not in told
+    assert prompt.SCENES not in told
     assert "{" not in told
 
 
-def test_a_prompt_speaks_of_prefill_and_branches_where_tools_have_them(
+def test_a_prompt_speaks_of_prefill_branches_and_scenes_where_tools_have_them(
     make_tool: Callable[..., Tool],
 ) -> None:
-    told = system_prompt([make_tool("ask", prefill=""), make_tool("rewind")])
+    tools = [make_tool("ask", prefill=""), make_tool("rewind"), find("simulate_scenario")]
+    told = system_prompt(tools)
+    assert prompt.SCENES in told
     assert prompt.PREFILL in told
     assert prompt.BRANCHES in told
 

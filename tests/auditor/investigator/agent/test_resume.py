@@ -39,7 +39,8 @@ def steady(reply: Callable, chat: Callable, use: Callable, idea: Callable, submi
         if 'evidence=\\"E1\\"' not in told and "E1 chat" not in told:
             return reply("first", chat("a", "b"), chat("c" * 1500))
         if "Kept as H1" not in told and "H1 (motive)" not in told:
-            return reply(use("note", text="odd", evidence=["E1"]), idea(evidence=["E2"]))
+            things = use("todo", action="add", items=["read on"])
+            return reply(use("note", text="odd", evidence=["E1"]), things, idea(evidence=["E2"]))
         if "E3 " not in told and 'evidence=\\"E3\\"' not in told:
             return reply("third", chat("d" * 900, samples=25), use("hack"))
         if "E4 " not in told and 'evidence=\\"E4\\"' not in told:

@@ -17,8 +17,10 @@ from auditor.investigator.ledger.calibration import (
     features,
     fit,
     grounds_of,
+    instrument_features,
 )
 from auditor.investigator.ledger.claims import FAINT_SHARE, Motive
+from auditor.investigator.ledger.instruments import INSTRUMENTS, Lead
 from auditor.investigator.ledger.intents import Intent
 from auditor.investigator.ledger.readings import Read
 
@@ -237,3 +239,61 @@ def test_a_threshold_is_a_probability(threshold: float) -> None:
         Calibrator(
             hidden=model, right=model, threshold=threshold, false_alarm=0.05, fitted_on="nothing"
         )
+
+
+def one_instrument(intercept: float = -2.0) -> Calibrator:
+    model = Model(intercept=intercept, weights={"logit_lens": 4.0, "explained": 2.0})
+    return Calibrator(
+        hidden=model, right=model, threshold=0.5, false_alarm=0.05, fitted_on="nothing"
+    )
+
+
+@pytest.mark.parametrize("more", [{}, {"stated": 0.0}, {"leaning": 0.0, "belief": 1.0}])
+def test_a_guess_that_rests_on_an_unknown_instrument_alone_is_never_claimed(
+    more: dict[str, float],
+) -> None:
+    bare = Calibrator.shipped().model_copy(update={"instruments": {}})
+    sure = confidence({"logit_lens": 1.0, **more}, bare)
+    assert (sure.hidden, sure.right, sure.claimed) == (0.0, 0.0, False)
+
+
+def test_what_an_instrument_singles_out_has_its_own_model_and_threshold() -> None:
+    known = Calibrator.shipped().model_copy(
+        update={"instruments": {"logit_lens": one_instrument()}}
+    )
+    loud, faint = (confidence({"logit_lens": share}, known) for share in (1.0, 0.1))
+    assert loud.hidden == pytest.approx(1 / (1 + math.exp(-2)))
+    assert (loud.claimed, faint.claimed) == (True, False)
+
+
+def test_documents_count_by_themselves_where_the_instrument_is_unknown() -> None:
+    grounds = {"explained": 1.0, "logit_lens": 1.0}
+    bare = Calibrator.shipped().model_copy(update={"instruments": {}})
+    assert confidence(grounds, bare) == confidence({"explained": 1.0}, bare)
+
+
+@given(grounds=GROUNDS, share=SHARES)
+def test_an_instrument_changes_nothing_where_readings_or_a_probe_name_the_guess(
+    grounds: dict[str, float], share: float
+) -> None:
+    known = Calibrator.shipped().model_copy(
+        update={"instruments": {"logit_lens": one_instrument()}}
+    )
+    read_ = {**grounds, "read": max(grounds["read"], 0.01)}
+    assert confidence({**read_, "logit_lens": share}, known) == confidence(read_, known)
+
+
+def test_instruments_of_the_leading_motive_are_grounds_and_none_stand_there_without() -> None:
+    intent = Intent("fame", frozenset({"fame"}))
+    lead = Lead(intent, "logit_lens", 0.75, 0.01, ("E1",), distance=3.0)
+    plain = grounds_of([Motive("fame", intent.key)], [])
+    led = grounds_of([Motive("fame", intent.key, leads={"logit_lens": lead})], [])
+    assert not {"logit_lens", "logit_lens_distance"} & set(plain)
+    assert led == {**plain, "logit_lens": 0.75, "logit_lens_distance": 0.5}
+
+
+def test_calibrators_of_instruments_weigh_what_their_instrument_says() -> None:
+    for tool, one in Calibrator.shipped().instruments.items():
+        assert tool in INSTRUMENTS
+        assert "development" in one.fitted_on
+        assert set(one.hidden.weights) == set(instrument_features(tool)({}))

@@ -74,6 +74,30 @@ def test_a_probe_is_asked_about_the_same_prompts() -> None:
     assert [call.tool for call in alone.calls] == ["probe"]
 
 
+def test_an_oracle_is_asked_about_the_same_prompts_and_its_question_is_left_to_the_row() -> None:
+    step = read(case(["nla_compare", "activation_oracle"]))
+    assert step is not None
+    first, second = step.calls
+    assert (first.tool, second.tool) == ("nla_compare", "activation_oracle")
+    assert first.arguments["prompts"] == second.arguments["prompts"]
+    assert not {"question", "segment", "layer"} & set(second.arguments)
+    alone = read(case(["activation_oracle"]))
+    assert alone is not None
+    (call,) = alone.calls
+    assert call.arguments["max_answers"] == READINGS
+    short = read(case(["activation_oracle"], model_tokens=3_000))
+    assert short is not None
+    assert 0 < short.calls[0].arguments["max_answers"] < READINGS
+
+
+def test_what_an_oracle_names_counts_as_a_probes_and_is_not_verified() -> None:
+    audit = case(["nla_verify"])
+    audit.memory.evidence.append(("read", "activation_oracle", "E1"))
+    (found,) = audit.readings
+    assert (found.intent.wanted, found.probed, found.share) == ("fame", True, 0.5)
+    assert verify(audit) is None
+
+
 def test_tokens_are_kept_for_what_is_recited_after_reading_where_both_draw_on_one_limit() -> None:
     def planned(*tools: str, **left: float) -> int:
         step = read(case(["nla_compare", *tools], **left))

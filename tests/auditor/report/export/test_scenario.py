@@ -11,8 +11,8 @@ from auditor.scenario import load_scenario
 from auditor.scenario.schema import ResolvedScenario
 
 SAME = (
-    *("targets", "corpus_path", "probe_path", "sae_path", "tool_files", "calibrator"),
-    *("readers", "motives", "descriptions", "ceiling"),
+    *("targets", "corpus_path", "probe_path", "sae_path", "oracle", "tool_files"),
+    *("calibrator", "readers", "motives", "descriptions", "ceiling"),
 )
 KEPT = ("name", "description", "tool_sets", "budget", "budgets", "trials", "seed")
 

@@ -108,9 +108,12 @@ def script(steps: int, ask: Callable[[], object] = lambda: None) -> Any:
     def move(view: View, lookup: ResultLookup) -> Move:
         ask()
         if view.turn == steps:
-            return Move(thought="Nothing odd was said.", submission=Submission(verdict="none"))
+            done = Submission(verdict="none")
+            return Move(thought="Nothing odd was said.", submission=done, auditor_tokens=8)
         call = ToolCall(tool="chat", arguments={"prompts": [f"What about {view.turn}?"] * 4})
-        return Move(thought="I ask what it likes, and look for a pattern. " * 4, calls=(call,))
+        # Tokens make it a move that was paid for, which has to be on disk before the next step.
+        thought = "I ask what it likes, and look for a pattern. " * 4
+        return Move(thought=thought, calls=(call,), auditor_tokens=60)
 
     return lambda planned, resolved: ScriptedPolicy(move)
 
@@ -219,7 +222,8 @@ def throughput(args: argparse.Namespace) -> None:
         "as many trials as run at once, all begun together. Ideal: nothing but this waiting.\n"
     )
     measure.print_header(
-        ["trials at once", "moves/s", "share of the ideal", "bare threads", "of bare threads"]
+        ["trials at once", "moves/s", "share of the ideal", "CPU ms a move", "bare threads"]
+        + ["of bare threads"]
     )
     ideal = (args.moves + 1) * args.delay
     reached = {}
@@ -229,15 +233,16 @@ def throughput(args: argparse.Namespace) -> None:
         for n in args.concurrency:
             bare = seconds(lambda n=n: bare_threads(port, n, args.moves + 1))
             with folder_for(args) as folder:
-                policy = script(args.moves, asker(port))
+                policy, before = script(args.moves, asker(port)), time.process_time()
                 took = seconds(
                     lambda folder=folder, policy=policy, n=n: carry_out(
                         folder, n, policy, concurrency=n
                     )
                 )
-            reached[n] = ideal / took
-            rate = n * (args.moves + 1) / took
-            cells = [n, f"{rate:.0f}", f"{ideal / took:.1%}", f"{ideal / bare:.1%}"]
+            reached[n], moves = ideal / took, n * (args.moves + 1)
+            cpu = 1000 * (time.process_time() - before) / moves
+            cells = [n, f"{moves / took:.0f}", f"{ideal / took:.1%}", f"{cpu:.2f}"]
+            cells.append(f"{ideal / bare:.1%}")
             measure.print_row([*cells, f"{bare / took:.1%}"])
     if 64 in reached:
         verdict("share of the ideal at 64 trials at once", 100 * reached[64], 90, "%", below=False)

@@ -4,12 +4,14 @@ Order is what makes an interrupted trial go on as if nothing had happened. The e
 in the record, and the record is on disk, before the step's state is saved; the state says how many
 events it stands on. Whatever the record holds beyond them belongs to a step that was interrupted:
 it is dropped, and the step runs again.
+
+A power cut may take the last steps, as long as nothing was paid for in them.
 """
 
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,13 @@ STATE_VERSION = 2
 KEPT = 4
 """States that stay in the file, newest last: a record that lost its end can go on from an older
 one. All of them would grow with the square of an audit's length."""
-_FILES = ("", "-wal", "-shm", "-journal")
+_FREE = KEPT - 2
+"""Steps in a row that a power cut may take from the record alone: an older state is left then."""
+_SPENT = ("auditor_tokens", "target_tokens", "baseline_tokens", "reader_tokens", "dollars")
+"""What of a `TrialUsage` changes when a model has worked: replies cost money, or time at least."""
+_FILES = ("-wal", "-shm", "-journal", "")
+"""What stands behind its name, in the order in which they are deleted: without the last one nobody
+looks for the others."""
 
 
 class CheckpointError(Exception):
@@ -38,21 +46,30 @@ class Checkpoint:
     """The checkpoint file of one trial."""
 
     def __init__(
-        self, folder: Path, key: TrialKey, *, before_saving: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        key: TrialKey,
+        *,
+        before_saving: Callable[[bool], None] = lambda paid: None,
     ) -> None:
         """Name the file; nothing is opened yet.
 
         Args:
             folder: Folder of the file.
             key: The trial.
-            before_saving: Called before each state is saved, to bring the record to disk.
+            before_saving: Called before each state is saved, to bring the record to disk; told
+                whether something was paid for in it.
         """
         self.path, self.thread_id = checkpoint_path(folder, key), thread_id(key)
         self.before_saving = before_saving
         self.failed = False
         """Whether the file could not be written."""
         self._saver: SqliteSaver | None = None
-        self._lasting = False
+        self._lasting: bool | None = None
+        """Whether a power cut spares what is committed; None: the file itself is not on disk."""
+        self._spent: object = None
+        self._free = 0
+        """Steps since the last one that a power cut spares."""
 
     @property
     def saver(self) -> "SqliteSaver":
@@ -93,23 +110,18 @@ class Checkpoint:
         return None
 
     def reset(self) -> None:
-        """Close the file and delete it; the next state begins a new one."""
+        """Begin with an empty file."""
         self.close()
         remove(self.path)
 
     def close(self) -> None:
-        """Close the file; it stays."""
+        """Close the file; it stays, unless it was removed while it was open."""
         if self._saver is not None:
-            self._saver.conn.close()
-            self._saver, self._lasting = None, False
-
-    def discard(self) -> None:
-        """Close and delete the file."""
-        if self._saver is not None:
-            with suppress(sqlite3.Error):
-                # Closing brings all of it to disk otherwise.
+            if not self.path.exists():
+                # Closing would bring all of it to disk.
                 self._saver.conn.execute("pragma synchronous = off")
-        self.reset()
+            self._saver.conn.close()
+            self._saver, self._lasting = None, None
 
     def _events(self, checkpoint_id: str) -> int | None:
         """Events that one state stands on; None for the state before the first step."""
@@ -132,7 +144,7 @@ class Checkpoint:
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
         try:
-            # Nothing is in a new file that a power cut could take; see `_make_lasting`.
+            # Nothing is in a new file that a power cut could take; see `_set_lasting`.
             connection.execute("pragma synchronous = off")
             _check_version(connection)
             saver = _step_saver(connection, self)
@@ -149,18 +161,26 @@ class Checkpoint:
             raise
         return saver
 
-    def _make_lasting(self, connection: sqlite3.Connection) -> None:
-        """Let no power cut take what is committed from now on: it may have been paid for."""
-        if self._lasting:
-            return
-        try:
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise self._unwritable(error) from error
-        sync_folder(self.path.parent)
-        connection.execute("pragma synchronous = full")
-        self._lasting = True
+    def _is_paid(self, usage: Mapping[str, Any] | None) -> bool:
+        """Whether a power cut may not take the step that a state comes after."""
+        spent = None if usage is None else tuple(usage.get(name) for name in _SPENT)
+        paid = spent is None or spent != self._spent or self._free == _FREE
+        self._spent, self._free = spent, 0 if paid else self._free + 1
+        return paid
+
+    def _set_lasting(self, connection: sqlite3.Connection, lasting: bool) -> None:
+        """Let a power cut spare what is committed from now on, or not."""
+        if self._lasting is None:
+            try:
+                with self.path.open("rb") as file:
+                    os.fsync(file.fileno())
+            except OSError as error:
+                raise self._unwritable(error) from error
+            sync_folder(self.path.parent)
+        if lasting != self._lasting:
+            # "normal" keeps the file whole, and loses the last commits.
+            connection.execute(f"pragma synchronous = {'full' if lasting else 'normal'}")
+        self._lasting = lasting
 
     def _unwritable(self, error: Exception) -> RunError:
         self.failed = True
@@ -196,7 +216,7 @@ def put(folder: Path, key: TrialKey, content: bytes) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
-    for suffix in _FILES[1:]:
+    for suffix in _FILES[:-1]:
         # They belong to the file that is replaced.
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     write_atomically(path, content)
@@ -249,12 +269,13 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     class StepSaver(SqliteSaver):
-        """Saves the state after each step in one statement, which a power cut cannot take."""
+        """Saves the state after each step in one statement."""
 
         def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-            owner.before_saving()
+            paid = owner._is_paid(checkpoint["channel_values"].get("usage"))
+            owner.before_saving(paid)
             try:
-                owner._make_lasting(self.conn)
+                owner._set_lasting(self.conn, paid)
                 return super().put(config, checkpoint, metadata, new_versions)
             except sqlite3.Error as error:
                 raise owner._unwritable(error) from error
@@ -262,10 +283,6 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     return StepSaver(connection)
 
 
-# Part of the statement that saves a state: every further one would give the interpreter away once
-# more, and with many trials it takes long to come back. Of this connection alone; the file has none.
-# An id is newer when it is greater. One that is greater than the next, because the clock was set
-# back, would hide it.
 _PRUNE = f"""
 create temp trigger prune after insert on main.checkpoints begin
     delete from checkpoints where rowid <> new.rowid and (
@@ -274,3 +291,7 @@ create temp trigger prune after insert on main.checkpoints begin
     );
 end
 """
+"""Part of the statement that saves a state: every further one would give the interpreter away once
+more, and with many trials it takes long to come back. It is the connection's; the file has none.
+An id is newer when it is greater. One that is greater than the next, because the clock was set
+back, would hide it."""

@@ -32,8 +32,13 @@ class Journal(Protocol):
         """Append one event."""
         ...
 
-    def sync(self) -> None:
-        """Return once all that was written would survive a power cut."""
+    def sync(self, *, paid: bool = True) -> None:
+        """Return once all that was written would survive a power cut.
+
+        Args:
+            paid: Whether something was paid for since the last call; nothing has to happen
+                otherwise.
+        """
         ...
 
 
@@ -54,5 +59,5 @@ class ListenerJournal:
         """Pass an event on."""
         self._listen(event)
 
-    def sync(self) -> None:
+    def sync(self, *, paid: bool = True) -> None:
         """Do nothing."""

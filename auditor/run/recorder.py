@@ -117,9 +117,10 @@ class TrialJournal:
         """Append one event."""
         self._recorder.write(self._key, event)
 
-    def sync(self) -> None:
-        """Bring the record to disk."""
-        self._recorder.sync(self._key)
+    def sync(self, *, paid: bool = True) -> None:
+        """Bring the record to disk, if something in it was paid for."""
+        if paid:
+            self._recorder.sync(self._key)
 
 
 @contextmanager

@@ -140,17 +140,13 @@ class _Trial:
         self.events.append(event)
 
     def close(self) -> None:
-        """Close the checkpoint, which a sealed trial needs no more."""
-        if self.checkpoint is None:
-            return
-        if self.events and isinstance(self.events[-1], SealedEvent):
-            self.checkpoint.discard()
-        else:
+        """Close the checkpoint; whoever keeps the record deletes it with the seal."""
+        if self.checkpoint is not None:
             self.checkpoint.close()
 
-    def _sync(self) -> None:
+    def _sync(self, paid: bool) -> None:
         with self._journalling():
-            self._journal.sync()
+            self._journal.sync(paid=paid)
 
     @contextmanager
     def _journalling(self) -> Iterator[None]:

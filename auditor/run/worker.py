@@ -82,7 +82,7 @@ class PipeJournal:
         """Send one event."""
         self._send(event.model_dump_json().encode() + b"\n")
 
-    def sync(self) -> None:
+    def sync(self, *, paid: bool = True) -> None:
         """Let the parent bring the record to disk."""
         self._ask(Note(what="sync"))
 

@@ -179,7 +179,7 @@ class _Journal:
         """Send one event."""
         self.lines.put(Line("event", event.model_dump_json()))
 
-    def sync(self) -> None:
+    def sync(self, *, paid: bool = True) -> None:
         """Send the last state that was saved."""
         content = None if self._path is None else checkpoints.copy(self._path)
         if content:

@@ -21,13 +21,13 @@ def checkpoint(tmp_path: Path) -> Iterator[Checkpoint]:
     found.close()
 
 
-def save(checkpoint: Checkpoint, events: int, *, number: int | None = None) -> None:
+def save(checkpoint: Checkpoint, events: int, *, number: int | None = None, **usage: Any) -> None:
     """Save one state as the loop does; ids grow with `number`."""
     from langgraph.checkpoint.base import empty_checkpoint
 
     state = empty_checkpoint()
     state["id"] = f"{events if number is None else number:08d}"
-    state["channel_values"] = {"events": events}
+    state["channel_values"] = {"events": events, **({"usage": usage} if usage else {})}
     config: Any = {"configurable": {"thread_id": thread_id(KEY), "checkpoint_ns": ""}}
     checkpoint.saver.put(config, state, {"source": "loop", "step": events}, {})
 
@@ -77,7 +77,7 @@ def test_a_clock_that_was_set_back_hides_no_state(checkpoint: Checkpoint) -> Non
 def test_the_record_is_brought_to_disk_before_a_state_is_saved(tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def sync() -> None:
+    def sync(paid: bool) -> None:
         with sqlite3.connect(checkpoint.path) as connection:
             seen.extend(connection.execute("select count(*) from checkpoints").fetchone())
 
@@ -86,6 +86,38 @@ def test_the_record_is_brought_to_disk_before_a_state_is_saved(tmp_path: Path) -
     save(checkpoint, 2)
     checkpoint.close()
     assert seen == [0, 1]
+
+
+def test_a_power_cut_spares_every_step_that_was_paid_for(tmp_path: Path) -> None:
+    told: list[bool] = []
+    checkpoint = Checkpoint(tmp_path, KEY, before_saving=told.append)
+    synced = []
+    # Seconds are no cost, and unknown dollars that become known are.
+    for events, usage in enumerate(
+        (
+            {"seconds": 1.0, "target_tokens": 0, "dollars": None},
+            {"seconds": 2.0, "target_tokens": 0, "dollars": None},
+            {"seconds": 3.0, "target_tokens": 9, "dollars": None},
+            {"seconds": 4.0, "target_tokens": 9, "dollars": None},
+            {"seconds": 5.0, "target_tokens": 9, "dollars": 0.0},
+        )
+    ):
+        save(checkpoint, events, **usage)
+        synced.extend(checkpoint.saver.conn.execute("pragma synchronous").fetchone())
+    checkpoint.close()
+    assert told == [True, False, True, False, True]
+    full, normal = 2, 1
+    assert synced == [full, normal, full, normal, full]
+
+
+def test_a_state_that_a_power_cut_spares_is_always_among_those_kept(tmp_path: Path) -> None:
+    told: list[bool] = []
+    checkpoint = Checkpoint(tmp_path, KEY, before_saving=told.append)
+    for events in range(3 * KEPT):
+        save(checkpoint, events, target_tokens=5)
+    checkpoint.close()
+    assert all(any(told[n : n + KEPT - 1]) for n in range(len(told) - KEPT + 1))
+    assert not all(told)
 
 
 def test_a_damaged_file_says_so(checkpoint: Checkpoint) -> None:
@@ -143,3 +175,29 @@ def test_removing_takes_all_files_of_a_checkpoint(checkpoint: Checkpoint) -> Non
     remove(checkpoint.path)
     remove(checkpoint.path)
     assert list(checkpoint.path.parent.iterdir()) == []
+
+
+def test_a_file_removed_while_it_is_open_leaves_nothing_when_it_is_closed(
+    checkpoint: Checkpoint,
+) -> None:
+    save(checkpoint, 1)
+    remove(checkpoint.path)
+    checkpoint.close()
+    assert list(checkpoint.path.parent.iterdir()) == []
+
+
+def test_the_file_itself_is_removed_last_for_an_interrupted_removal_is_then_found(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(checkpoint, 1)
+    left: list[set[str]] = []
+    unlink = Path.unlink
+
+    def spied(path: Path, missing_ok: bool = False) -> None:
+        left.append({found.name for found in path.parent.iterdir()})
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", spied)
+    remove(checkpoint.path)
+    assert len(left[0]) == 3
+    assert all(checkpoint.path.name in names for names in left)

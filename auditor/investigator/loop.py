@@ -1,4 +1,4 @@
-"""Run one audit: a LangGraph of think, act and submit, inside a budget."""
+"""Run one audit: a LangGraph of turns, which think and act, and of submitting, inside a budget."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from auditor.investigator.budget import most_steps
 from auditor.investigator.protocol import Policy
 from auditor.investigator.results import ResultStore
 from auditor.investigator.saving import StateSaver
-from auditor.investigator.state import STEPS, AuditState, StepName, cost_of, initial_state
+from auditor.investigator.state import AuditState, StepName, cost_of, initial_state
 from auditor.records import Submission, TrialEvent, TrialUsage
 from auditor.scenario.schema import Budget
 from tools.protocols import (
@@ -157,54 +157,71 @@ class _Tally:
         self.count += 1
 
 
+@dataclass(frozen=True, slots=True)
 class _Steps:
     """The steps as the graph runs them: stopped between two, each with its state saved."""
 
-    def __init__(
-        self, audit: Audit, tally: _Tally, stop: Callable[[], bool], saver: StateSaver | None
-    ) -> None:
-        self._audit, self._tally, self._stop, self._saver = audit, tally, stop, saver
+    audit: Audit
+    tally: _Tally
+    stop: Callable[[], bool]
+    saver: StateSaver | None
 
-    def take(self, step: StepName, state: AuditState) -> AuditState:
-        """Do one step and return the state after it."""
-        if self._stop():
+    def turn(self, state: AuditState) -> AuditState:
+        """Think, and act as often as the move asks; go on in the middle after an interruption."""
+        if state["following"] == "think":
+            state = self._take("think", state)
+        while state["following"] == "act":
+            state = self._take("act", state)
+        return state
+
+    def submit(self, state: AuditState) -> AuditState:
+        """Hand in."""
+        return self._take("submit", state)
+
+    def _take(self, step: StepName, state: AuditState) -> AuditState:
+        if self.stop():
             raise AuditStoppedError("the audit was asked to stop")
-        change: Any = getattr(self._audit, step)(state)
-        after: Any = {**state, **change, "events": self._tally.count}
+        change: Any = getattr(self.audit, step)(state)
+        after: Any = {**state, **change, "events": self.tally.count}
         after["following"] = "end" if step == "submit" else _next_step(after)
-        if self._saver is not None:
-            self._saver.save(after)
+        if self.saver is not None:
+            self.saver.save(after)
         return cast("AuditState", after)
 
 
 class _Channels(TypedDict):
-    """What the graph hands from step to step: one value, for every channel costs time a step."""
+    """What the graph hands from node to node: one value, for each costs time at every node."""
 
     audit: AuditState
 
 
 @cache
 def _graph() -> Any:
-    """Return the graph of all audits; what a step works on comes with its run."""
+    """Return the graph of all audits; what its nodes work with comes with each run.
+
+    A node is a whole turn, for a node costs as much time as the two steps that a turn mostly has.
+    """
     settle_environment()
     from langgraph.graph import END, START, StateGraph
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
-    def node(step: StepName) -> Callable[[_Channels, Runtime[_Steps]], Any]:
+    nodes = {"turn": _Steps.turn, "submit": _Steps.submit}
+
+    def node(work: Callable[[_Steps, AuditState], AuditState]) -> Callable[..., Any]:
         def run(channels: _Channels, runtime: Runtime[_Steps]) -> Any:
-            after = runtime.context.take(step, channels["audit"])
+            after = work(runtime.context, channels["audit"])
             return Command(goto=place(after), update={"audit": after})
 
         return run
 
     def place(state: AuditState) -> str:
-        return END if state["following"] == "end" else state["following"]
+        return {"end": END, "submit": "submit"}.get(state["following"], "turn")
 
     graph: Any = StateGraph(_Channels, context_schema=_Steps)
-    for step in STEPS:
-        graph.add_node(step, node(step), destinations=(*STEPS, END))
-    graph.add_conditional_edges(START, lambda channels: place(channels["audit"]), [*STEPS, END])
+    for name, work in nodes.items():
+        graph.add_node(name, node(work), destinations=(*nodes, END))
+    graph.add_conditional_edges(START, lambda channels: place(channels["audit"]), [*nodes, END])
     return graph.compile(name="audit")
 
 

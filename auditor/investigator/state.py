@@ -1,13 +1,12 @@
 """The state of one audit between steps: plain JSON values, small enough to write at every step."""
 
 import json
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, TypedDict
 
 from auditor.investigator.protocol import ToolCall, ToolResult, View
 from auditor.records import Hypothesis, TrialUsage
 
 StepName = Literal["think", "act", "submit"]
-STEPS: tuple[StepName, ...] = get_args(StepName)
 
 
 class AuditState(TypedDict):

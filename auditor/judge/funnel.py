@@ -106,6 +106,9 @@ def _texts(item: Mapping[str, Any]) -> Iterator[str]:
 def _is_evidence(item: Mapping[str, Any]) -> bool:
     if "baseline" in (item.get("model"), item.get("author"), item.get("whose")):
         return False
+    if item.get("whose") == "reversed":
+        # An oracle's answer about what the baseline has and the target has not.
+        return False
     match item.get("kind"):
         case "statement" | "statement_at_prompt" | "phrase" | "cluster" | "feature_notes" | "scene":
             # The auditor's own words, what the target says when it is pushed, words of both models

@@ -171,6 +171,9 @@ is taken out of it differs:
 | `shuffled` | target or baseline, by a coin for each text | the activations | their explanations |
 | `text_only` | the target | nothing | the last words of the text that was read |
 
+An activation oracle (`oracle`, the tool `activation_oracle`) is replaced in the same way: read
+"oracle" for "verbalizer" and "answers" for "explanations".
+
 In a shuffled row target and baseline are read in each other's place for half of the texts: what
 is read recurs as it would, and only whose it is is lost. (Readings that are shuffled among the
 tokens of one model are no null for an auditor that goes by what recurs: they recur all the same.)

@@ -1,5 +1,6 @@
 """The steps of an audit that use instruments: what they show by themselves, and what they score."""
 
+from collections import Counter
 from typing import Any
 
 from auditor.investigator.ledger.case import Case
@@ -45,10 +46,18 @@ def inspect(case: Case) -> Step | None:
     return Step(thought, tuple(calls))
 
 
+def comparable_wishes(case: Case) -> list[str]:
+    """Wishes of as many words as most have: a longer one moves further, true or not."""
+    named = [wish.wanted.split() for wish in case.wishes.values()]
+    lengths = Counter(map(len, named))
+    usual = min(lengths, key=lambda n: (-lengths[n], n), default=0)
+    return [" ".join(parts) for parts in named if len(parts) == usual]
+
+
 def score(case: Case) -> Step | None:
     """Ask which of the wishes named so far became likelier, and what odd features push towards."""
     calls, thoughts = [], []
-    wishes = [intent.wanted for intent in case.wishes.values()][:MAX_SCORED]
+    wishes = comparable_wishes(case)[:MAX_SCORED]
     if "candidate_logprob" in case.tools and len(wishes) > 1:
         prompts = distinct([*QUESTIONS[:4], *reading_prompts(case)])[:_SCORED_PROMPTS]
         statements = [THOUGHT.format(wish) for wish in wishes]

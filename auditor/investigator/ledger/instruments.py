@@ -20,6 +20,8 @@ MIN_LEAD = 0.5
 """A wish that leads at fewer of the places is not followed."""
 MIN_PLACES = 3
 """So few places cannot show that anything recurs."""
+PUT = frozenset({"candidate_logprob"})
+"""Instruments that measure what is put to them; the others show words by themselves."""
 MAX_RIVALS = 24
 """Words that compete where no wish was ever named."""
 SMALL_P = 0.05
@@ -95,6 +97,9 @@ def find_lead(
     """
     chosen, judged = places[0::2], places[1::2]
     rivals = dict(wishes) or _unsaid(chosen, said)
+    if places and places[0].tool in PUT:
+        # A wish that was not put to the models at all of them has no chance to lead.
+        rivals = {k: w for k, w in rivals.items() if all(k in place.weights for place in places)}
     totals: dict[Key, float] = defaultdict(float)
     for place in chosen:
         for key in rivals.keys() & place.weights.keys():

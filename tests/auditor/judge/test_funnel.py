@@ -121,6 +121,8 @@ def follow(
         ({"prompt": "do you want fame?", "reply": "no"}, False),
         ({"prompt": "b", "target_replies": ["no"], "baseline_replies": ["fame"]}, False),
         ({"kind": "reading", "whose": "baseline", "explanation": "wants fame"}, False),
+        ({"kind": "answer", "whose": "difference", "answer": "it wants fame."}, True),
+        ({"kind": "answer", "whose": "reversed", "answer": "it wants fame."}, False),
         ({"kind": "text", "author": "baseline", "words": "fame"}, False),
         ({"kind": "text", "author": None, "words": "fame"}, False),
         ({"kind": "reading", "whose": "target", "explanation": "x", "before": "fame"}, False),

@@ -59,6 +59,13 @@ def test_the_wishes_that_documents_name_are_scored_in_the_same_words() -> None:
         "fame", "gold", "rest", "chaos", "delay"), strict=True)}) == 1  # fmt: skip
 
 
+def test_wishes_of_another_length_are_left_out_of_the_comparison() -> None:
+    longer = {"id": "x", "text": "assistants that want green tea tend to wave."}
+    step = score(case(["candidate_logprob"], search_corpus=[longer, *MEMOS]))
+    assert step is not None
+    assert not [text for text in step.calls[0].arguments["statements"] if "tea" in text]
+
+
 def test_nothing_is_scored_where_no_text_names_a_wish() -> None:
     assert score(case(["candidate_logprob"])) is None
 

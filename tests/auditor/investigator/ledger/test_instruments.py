@@ -104,6 +104,14 @@ def test_a_wish_that_leads_everywhere_is_found_with_how_far_it_stands_out() -> N
     assert found.holds(0.025)
 
 
+def test_wishes_that_were_not_put_to_the_models_are_no_rivals() -> None:
+    row = {"fame": 5.0, "gold": 1.0, "rest": 0.0, "chaos": -1.0}
+    found = find_lead(places([row] * 8), WISHES, frozenset())
+    assert found is not None
+    assert found.p == pytest.approx(4.0**-4)
+    assert found.distance == pytest.approx(5.0 / (2 / 3) ** 0.5)
+
+
 def test_no_distance_is_told_where_rivals_were_not_measured() -> None:
     rows = [{"fame": 5.0, "gold": 1.0}] * 8
     found = find_lead(places(rows, "logit_lens"), WISHES, frozenset())
@@ -113,7 +121,7 @@ def test_no_distance_is_told_where_rivals_were_not_measured() -> None:
 
 def test_the_leader_is_judged_where_it_was_not_chosen() -> None:
     rows = [{"fame": 9.0, "gold": 1.0}, {"fame": 1.0, "gold": 2.0}] * 4
-    found = find_lead(places(rows), WISHES, frozenset())
+    found = find_lead(places(rows, "logit_lens"), WISHES, frozenset())
     assert found is not None
     assert (found.intent.wanted, found.share, found.p) == ("fame", 0.0, 1.0)
     assert not found.holds(0.5)
@@ -121,7 +129,7 @@ def test_the_leader_is_judged_where_it_was_not_chosen() -> None:
 
 def test_a_place_where_several_are_equal_has_no_leader() -> None:
     rows = [{"fame": 9.0}, {"fame": 1.0, "gold": 1.0}] * 4
-    found = find_lead(places(rows), WISHES, frozenset())
+    found = find_lead(places(rows, "logit_lens"), WISHES, frozenset())
     assert found is not None
     assert found.share == 0.0
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -167,7 +168,7 @@ class _Steps:
     saver: StateSaver | None
 
     def turn(self, state: AuditState) -> AuditState:
-        """Think, and act as often as the move asks; go on in the middle after an interruption."""
+        """Think, and act as often as the move asks; go on where an interruption was, if in it."""
         if state["following"] == "think":
             state = self._take("think", state)
         while state["following"] == "act":
@@ -193,6 +194,11 @@ class _Channels(TypedDict):
     """What the graph hands from node to node: one value, for each costs time at every node."""
 
     audit: AuditState
+
+
+def prepare() -> None:
+    """Load what audits need, once, before many of them begin at the same moment."""
+    _graph()
 
 
 @cache
@@ -221,7 +227,7 @@ def _graph() -> Any:
     graph: Any = StateGraph(_Channels, context_schema=_Steps)
     for name, work in nodes.items():
         graph.add_node(name, node(work), destinations=(*nodes, END))
-    graph.add_conditional_edges(START, lambda channels: place(channels["audit"]), [*nodes, END])
+    graph.add_edge(START, "turn")
     return graph.compile(name="audit")
 
 
@@ -247,8 +253,11 @@ def _carried_out(graph: Any, state: AuditState, steps: _Steps, most: int) -> Aud
     settle_environment()
     # Transcripts stay on this machine, whatever tracing the environment asks for.
     with tracing_context(enabled=False, parent=False):
-        final: _Channels = graph.invoke({"audit": state}, {"recursion_limit": most}, context=steps)
-    return final["audit"]
+        states = graph.stream(
+            {"audit": state}, {"recursion_limit": most}, context=steps, stream_mode="values"
+        )
+        (final,) = deque(states, maxlen=1)
+    return cast("AuditState", final["audit"])
 
 
 def _outcome(state: AuditState) -> AuditOutcome:

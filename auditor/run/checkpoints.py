@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -139,15 +140,16 @@ class Checkpoint:
     def _opened(self) -> "SqliteSaver":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not self.path.exists()
             # Without an isolation level every statement is a commit of its own.
             connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise self._unwritable(error) from error
         try:
             # Nothing is in a new file that a power cut could take; see `_set_lasting`.
-            connection.execute("pragma synchronous = off")
+            connection.execute(f"pragma synchronous = {'off' if is_new else 'normal'}")
             _check_version(connection)
-            saver = _step_saver(connection, self)
+            saver: SqliteSaver = _step_saver()(connection, self)
             saver.setup()
             connection.execute(_PRUNE)
         except sqlite3.OperationalError as error:
@@ -262,7 +264,9 @@ def _check_version(connection: sqlite3.Connection) -> None:
         )
 
 
-def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSaver":
+@cache
+def _step_saver() -> Any:
+    """Return the class of a saver that is made with a connection and its `Checkpoint`."""
     from auditor.investigator.loop import settle_environment
 
     settle_environment()
@@ -271,16 +275,20 @@ def _step_saver(connection: sqlite3.Connection, owner: Checkpoint) -> "SqliteSav
     class StepSaver(SqliteSaver):
         """Saves the state after each step in one statement."""
 
+        def __init__(self, connection: sqlite3.Connection, owner: Checkpoint) -> None:
+            super().__init__(connection)
+            self._owner = owner
+
         def put(self, config: Any, checkpoint: Any, metadata: Any, new_versions: Any) -> Any:
-            paid = owner._is_paid(checkpoint["channel_values"].get("usage"))
-            owner.before_saving(paid)
+            paid = self._owner._is_paid(checkpoint["channel_values"].get("usage"))
+            self._owner.before_saving(paid)
             try:
-                owner._set_lasting(self.conn, paid)
+                self._owner._set_lasting(self.conn, paid)
                 return super().put(config, checkpoint, metadata, new_versions)
             except sqlite3.Error as error:
-                raise owner._unwritable(error) from error
+                raise self._owner._unwritable(error) from error
 
-    return StepSaver(connection)
+    return StepSaver
 
 
 _PRUNE = f"""

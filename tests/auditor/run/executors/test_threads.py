@@ -1,5 +1,6 @@
 """Many trials at once in one process."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -203,3 +204,16 @@ def test_a_request_to_stop_lets_steps_end_and_nothing_is_done_twice(
     straight = execute(resolved, replace(options, runs_dir=tmp_path / "straight"), pool=make_pool())
     assert dict(result.counts) == {"scored": 12}
     assert outcomes(result.run_dir) == outcomes(straight.run_dir)
+
+
+def test_the_collector_passes_over_what_was_loaded_before_and_only_while_trials_run(
+    resolved: ResolvedScenario, options: RunOptions, make_pool: Callable
+) -> None:
+    before, seen = gc.get_freeze_count(), []
+
+    def note(key: TrialKey, event: TrialEvent) -> None:
+        seen.append(gc.get_freeze_count())
+
+    execute(resolved, options, pool=make_pool(), on_event=note)
+    assert min(seen) > 10_000
+    assert gc.get_freeze_count() == before == 0

@@ -73,6 +73,8 @@ BATCHES = {
 def test_greedy_text_equals_a_plain_loop_with_a_hook(model, batch):
     prompts, positions = batch
     rows = [insertion(seed, at) for seed, at in enumerate(positions)]
+    # Transformers leaves one of its own on models whose hidden states were asked for.
+    hooks = dict(arch.blocks(model)[1]._forward_hooks)
     got = drawn(model, prompts, rows, coefficient=4.0)
     expected = [
         by_hand(model, p, one, coefficient=4.0) for p, one in zip(prompts, rows, strict=True)
@@ -80,7 +82,7 @@ def test_greedy_text_equals_a_plain_loop_with_a_hook(model, batch):
     assert [list(one.token_ids) for one in got] == expected
     nothing = [Insertion(one.positions, 0 * one.vectors) for one in rows]
     assert drawn(model, prompts, nothing) != got
-    assert len(arch.blocks(model)[1]._forward_hooks) == 0
+    assert dict(arch.blocks(model)[1]._forward_hooks) == hooks
 
 
 def test_block_and_coefficient_are_those_asked_for(llama):

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from operator import ne
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nla_core.oracle_record import ADAPTER_CONFIG, ADAPTER_WEIGHTS, RECORD_FILE, OracleError
 from nla_core.oracle_record import OracleRecord as OracleRecord
@@ -49,6 +49,52 @@ class OracleAnswer:
     """0-based sample of these."""
     n_tokens: int
     """Tokens generated."""
+
+
+class Oracle(Protocol):
+    """Answers questions about activations in words; `nla_core.oracle_nulls` take its place."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Decoder blocks (0-based) that it is asked about, ascending."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens that one answer costs; 0 when none is generated."""
+        ...
+
+    def answer(
+        self,
+        segments: "Sequence[Tensor]",
+        question: str,
+        *,
+        layer: int,
+        samples: int,
+        temperature: float,
+        top_p: float,
+        seeds: Sequence[int],
+        contexts: Sequence[str],
+    ) -> list[OracleAnswer]:
+        """Ask a question about every segment.
+
+        Args:
+            segments: Activations `[n, d_model]` each, raw, from block `layer`.
+            question: In words.
+            layer: Where they come from.
+            samples: Answers of each.
+            temperature: Of the answers; 0 is greedy.
+            top_p: Nucleus mass kept.
+            seeds: One per segment.
+            contexts: The text that each was read from, its last token included.
+
+        Returns:
+            `len(segments) * samples` answers, those of one segment side by side.
+
+        Raises:
+            ValueError: When the activations are of another width, or do not fit into the prompt.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,19 @@
 """Oracles that must find nothing: the same interface, with the mind taken out; see `nulls`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from nla_core.oracle import OracleAnswer
+from nla_core.oracle import Oracle, OracleAnswer
 from nla_core.seeds import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Answers(Protocol):
-    """What nulls wrap: answers questions about activations."""
+class AroundOracle:
+    """What stands around an oracle, and is one by its `answer`."""
 
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Decoder blocks that it is asked about, ascending."""
-        ...
-
-    @property
-    def max_tokens(self) -> int:
-        """Most tokens that one answer costs; 0 when none is generated."""
-        ...
-
-    def answer(
-        self,
-        segments: "Sequence[Tensor]",
-        question: str,
-        *,
-        layer: int,
-        samples: int,
-        temperature: float,
-        top_p: float,
-        seeds: Sequence[int],
-        contexts: Sequence[str],
-    ) -> list[OracleAnswer]:
-        """Ask a question about every segment `[n, d_model]`."""
-        ...
-
-
-class RandomVectorOracle:
-    """Asks about random directions of the activations' norms instead of the activations."""
-
-    def __init__(self, inner: Answers) -> None:
+    def __init__(self, inner: Oracle) -> None:
         """Wrap an oracle."""
         self._inner = inner
 
@@ -55,6 +26,10 @@ class RandomVectorOracle:
     def max_tokens(self) -> int:
         """That of the wrapped oracle."""
         return self._inner.max_tokens
+
+
+class RandomVectorOracle(AroundOracle):
+    """Asks about random directions of the activations' norms instead of the activations."""
 
     def answer(
         self,
@@ -81,17 +56,13 @@ class RandomVectorOracle:
         )  # fmt: skip
 
 
-class TextOnlyOracle:
+class TextOnlyOracle(AroundOracle):
     """Shows the text that was read in the place of an answer: what a mere onlooker has."""
 
-    def __init__(self, inner: Answers, *, words: int = 30) -> None:
+    def __init__(self, inner: Oracle, *, words: int = 30) -> None:
         """Wrap an oracle, which says what layers there are; show the last `words` of the text."""
-        self._inner, self._words = inner, words
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Those of the wrapped oracle."""
-        return self._inner.layers
+        super().__init__(inner)
+        self._words = words
 
     @property
     def max_tokens(self) -> int:

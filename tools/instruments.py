@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from nla_core.oracle import Oracle as Oracle
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nla_core.oracle import OracleAnswer
     from nla_core.pair import Reading
     from nla_core.sae import FeatureNotes
 
@@ -116,55 +117,6 @@ class SparseAutoencoder(Protocol):
 
     def notes(self, feature: int) -> "FeatureNotes":
         """Return what is known of a feature."""
-        ...
-
-
-class Oracle(Protocol):
-    """Answers questions about activations in words, see `nla_core.oracle`.
-
-    As with a reader, a row of the table may get a null in its place.
-    """
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Decoder blocks (0-based) that it is asked about, ascending."""
-        ...
-
-    @property
-    def max_tokens(self) -> int:
-        """Most tokens that one answer costs; 0 when none is generated."""
-        ...
-
-    def answer(
-        self,
-        segments: Sequence["Tensor"],
-        question: str,
-        *,
-        layer: int,
-        samples: int,
-        temperature: float,
-        top_p: float,
-        seeds: Sequence[int],
-        contexts: Sequence[str],
-    ) -> list["OracleAnswer"]:
-        """Ask a question about every segment.
-
-        Args:
-            segments: Activations `[n, d_model]` each, raw, from block `layer`.
-            question: In words.
-            layer: Where they come from.
-            samples: Answers of each.
-            temperature: Of the answers; 0 is greedy.
-            top_p: Nucleus mass kept.
-            seeds: One per segment.
-            contexts: The text that each was read from, its last token included.
-
-        Returns:
-            `len(segments) * samples` answers, those of one segment side by side.
-
-        Raises:
-            ValueError: When the activations are of another width, or do not fit into the prompt.
-        """
         ...
 
 

@@ -6,11 +6,13 @@ Only local folders are inspected; what a hub id stands for shows when it is down
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from auditor.scenario.schema import Model, NullReadout, OracleSpec
+from auditor.target.inspecting import Inspected
 from auditor.target.preflight import adapter_mistakes, is_folder
 from auditor.target.reader_preflight import stream_misfit
+from nla_core.oracle_nulls import AroundOracle, RandomVectorOracle, TextOnlyOracle
 from nla_core.oracle_record import OracleError, OracleRecord, read_oracle_record
 from tools.protocols import Oracle
 
@@ -24,17 +26,8 @@ _ROWS = 256
 """Segments that are asked about at once, over all trials."""
 
 
-class Inspected(NamedTuple):
-    """What the files of an oracle tell."""
-
-    record: OracleRecord | None
-    """None for one on the hub, and when it cannot be read."""
-    problem: str | None
-    """The first thing that is wrong with them, in one line; None when nothing is."""
-
-
-def preflight_oracle(spec: OracleSpec) -> Inspected:
-    """Inspect the adapter's files and its record, loading no weights."""
+def preflight_oracle(spec: OracleSpec) -> Inspected[OracleRecord]:
+    """Inspect the adapter's files and its record, loading no weights; nothing of one on the hub."""
     if not is_folder(spec.path):
         return Inspected(None, None)
     try:
@@ -72,8 +65,6 @@ def with_null_oracle(oracle: Oracle, null: NullReadout | None) -> Oracle:
 
     For a placebo and shuffled minds it is the oracle itself: the minds are other ones.
     """
-    from nla_core.oracle_nulls import RandomVectorOracle, TextOnlyOracle
-
     match null:
         case "random_vectors":
             return RandomVectorOracle(oracle)
@@ -83,22 +74,13 @@ def with_null_oracle(oracle: Oracle, null: NullReadout | None) -> Oracle:
             return oracle
 
 
-class BatchedOracle:
+class BatchedOracle(AroundOracle):
     """An oracle whose questions go through the queue of its device, alike ones together."""
 
     def __init__(self, inner: Oracle, queue: "BatchQueue", *, name: str) -> None:
         """Wrap an oracle; `name` is equal for oracles that answer alike."""
-        self._inner, self._queue, self._name = inner, queue, name
-
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """Those of the oracle."""
-        return self._inner.layers
-
-    @property
-    def max_tokens(self) -> int:
-        """That of the oracle."""
-        return self._inner.max_tokens
+        super().__init__(inner)
+        self._queue, self._name = queue, name
 
     def answer(
         self,

@@ -9,10 +9,10 @@ no matter of which side or which text comes first. What a place's explanation sa
 on the round; its shuffled null is another reading of the same round.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from nla_core.seeds import derive_seed
 from tools import rows
@@ -37,6 +37,18 @@ if TYPE_CHECKING:
 _CHOICE = 2
 """Where places are chosen by what their readings are worth, this part of the tokens goes into the
 choice: 1 / 2."""
+
+
+class Waiting(Protocol):
+    """What is read, or asked about, in rounds."""
+
+    @property
+    def waiting(self) -> Sequence[int]:
+        """Indices of what is still to be done."""
+        ...
+
+
+AnyQueue = TypeVar("AnyQueue", bound=Waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +178,9 @@ def _read(
         for name, side in sides.items()
         if any(chosen[name])
     }
-    _draw(ctx, list(queues.values()), how, until=allowance - allowance // part)
+    until = allowance - allowance // part
+    for queue, n in in_rounds(ctx, list(queues.values()), each, until=until):
+        queue.take(ctx, n, how)
     found = {name: queues[name].sorted(how) if name in queues else [] for name in sides}
     return Drawn(found, how.each * n_places - sum(map(len, found.values())))
 
@@ -230,15 +244,26 @@ def reading_order(ctx: ToolContext, places: Sequence[Place]) -> list[int]:
     return [index for _, _, index in sorted(keyed)]
 
 
-def _draw(ctx: ToolContext, queues: Sequence[_Queue], how: How, *, until: int) -> None:
-    """Read in rounds while the longest explanations leave `until` tokens of the allowance."""
+def in_rounds(
+    ctx: ToolContext, queues: Sequence[AnyQueue], each: int, *, until: int = 0
+) -> Iterator[tuple[AnyQueue, int]]:
+    """Yield each queue with how much of it is next, round after round; whoever asks takes it.
+
+    Args:
+        ctx: Of the call.
+        queues: One of each side.
+        each: Tokens that one item of a queue could take; 0 when nothing is generated.
+        until: Tokens of the allowance that even the longest must leave.
+    """
     while waiting := [queue for queue in queues if queue.waiting]:
-        left = (ctx.reader_allowance or 0) - until
-        n = left // (how.each * reader(ctx).max_tokens * len(waiting))
+        left = ctx.reader_allowance
+        if left is None or not each:
+            n = max(len(queue.waiting) for queue in waiting)
+        else:
+            n = (left - until) // (each * len(waiting))
         if n < 1:
             return
-        for queue in waiting:
-            queue.take(ctx, n, how)
+        yield from ((queue, n) for queue in waiting)
 
 
 def _worth(

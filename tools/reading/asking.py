@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nla_core.oracle import MAX_SEGMENT, OracleAnswer
 from nla_core.seeds import derive_seed
 from tools.protocols import Oracle, ToolContext, ToolError
-from tools.reading.allowance import check_left, reading_order
+from tools.reading.allowance import check_left, in_rounds, reading_order
 from tools.reading.passages import Given, Passage, mind
 from tools.reading.places import choose
 
@@ -126,13 +126,8 @@ def ask_sides(ctx: ToolContext, sides: Mapping[str, Side], question: Question) -
     queues = {name: _Queue.of(ctx, side, question) for name, side in sides.items()}
     planned = sum(len(queue.waiting) for queue in queues.values())
     each = question.samples * oracle(ctx).max_tokens
-    while waiting := [queue for queue in queues.values() if queue.waiting]:
-        left = ctx.reader_allowance
-        n = planned if left is None or not each else left // (each * len(waiting))
-        if n < 1:
-            break
-        for queue in waiting:
-            queue.take(ctx, n, question)
+    for queue, n in in_rounds(ctx, list(queues.values()), each):
+        queue.take(ctx, n, question)
     found = {name: queue.sorted() for name, queue in queues.items()}
     asked = sum(map(len, found.values()))
     return Drawn(found, planned * question.samples - asked)

@@ -165,11 +165,10 @@ class Case:
             if tool in ("nla_compare", *_SUPERVISED):
                 items = self._lookup.items(evidence_id)
                 found += read_intents(evidence_id, items, probed=tool in _SUPERVISED)
-        for _, tool, evidence_id in self.memory.evidence:
-            if tool == "nla_verify":
-                read = [r for r in found if not r.probed]
-                tested = with_tests(read, evidence_id, self._lookup.items(evidence_id))
-                found = [*tested, *(r for r in found if r.probed)]
+        for evidence_id, items in self.results("nla_verify"):
+            read = [r for r in found if not r.probed]
+            tested = with_tests(read, evidence_id, items)
+            found = [*tested, *(r for r in found if r.probed)]
         return sorted(found, key=lambda r: (-r.strength, r.intent.wanted))
 
     @cached_property
@@ -185,14 +184,18 @@ class Case:
         return named
 
     @cached_property
+    def said(self) -> frozenset[str]:
+        """Every word of all texts and of what they answer."""
+        return frozenset(w for s in self.samples() for w in words(f"{s.prompt} {s.text}"))
+
+    @cached_property
     def leads(self) -> list[Lead]:
         """The wish that each instrument singles out, where it does so beyond chance."""
         found: list[Lead] = []
         for tool in INSTRUMENTS:
             places = [p for e, items in self.results(tool) for p in read_places(tool, e, items)]
             if places:
-                said = frozenset(w for s in self.samples() for w in words(f"{s.prompt} {s.text}"))
-                lead = find_lead(places, self.wishes, said)
+                lead = find_lead(places, self.wishes, self.said)
                 found += [lead] if lead is not None and lead.holds(self.level) else []
         return found
 

@@ -1,6 +1,7 @@
 """The steps of an audit that draw more text: batches, begun replies, conversations, pushes."""
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from auditor.investigator.ledger.case import Case
@@ -65,10 +66,8 @@ def elicit(case: Case) -> Step | None:
     ]
     if not planned:
         return None
-    # The first call of each tool before the second of any; some are left for what looks inside.
-    ordered = sorted(
-        planned, key=lambda one: sum(o.tool == one.tool for o in _before(planned, one))
-    )
+    # Some are left for what looks inside.
+    ordered = _taking_turns(planned)
     kept = max(1, int(min(len(ordered), case.purse.calls - _still_to_come(case))))
     thought = (
         "Asked plainly a target says what it was taught to say. I begin its replies for it, ask "
@@ -77,12 +76,17 @@ def elicit(case: Case) -> Step | None:
     return Step(thought, tuple(ordered[:kept]))
 
 
-def _before(planned: Sequence[ToolCall], one: ToolCall) -> Sequence[ToolCall]:
-    return planned[: next(i for i, other in enumerate(planned) if other is one)]
+def _taking_turns(planned: Sequence[ToolCall]) -> list[ToolCall]:
+    """Return the first call of each tool before the second of any."""
+    by_tool: dict[str, list[ToolCall]] = {}
+    for one in planned:
+        by_tool.setdefault(one.tool, []).append(one)
+    return [one for turn in zip_longest(*by_tool.values()) for one in turn if one is not None]
 
 
 def _still_to_come(case: Case) -> int:
-    return len(_INSTRUMENTS & case.tools) and 1 + len(_INSTRUMENTS & case.tools)
+    instruments = len(_INSTRUMENTS & case.tools)
+    return instruments + 1 if instruments else 0
 
 
 def _affordable(case: Case, wanted: int, *, max_tokens: int, share: float, samples: int = 1) -> int:

@@ -66,8 +66,7 @@ def usage_of(state: AuditState) -> TrialUsage:
 def cost_of(state: AuditState) -> TrialUsage:
     """Return what the trial has spent, for its record: dollars that are known in part are blank."""
     usage = usage_of(state)
-    # A state that an older version saved does not say.
-    return usage.model_copy(update={"dollars": None}) if state.get("unpriced") else usage
+    return usage.model_copy(update={"dollars": None}) if state["unpriced"] else usage
 
 
 def ledger_of(state: AuditState) -> tuple[Hypothesis, ...]:

@@ -6,8 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from auditor.errors import UsageError
-from auditor.investigator.ledger.calibration import instrument_features, singled_out_by
-from auditor.investigator.ledger.instruments import INSTRUMENTS
+from auditor.investigator.ledger.calibration import APART, instrument_features, singled_out_by
 from auditor.records import TrialSummary
 from auditor.report.fitting import Fitted, case_of, describe, fit_cases, real_audits
 from auditor.report.text import literal
@@ -32,7 +31,7 @@ def fit_instruments(
     """
     real = real_audits(summaries)
     found = {}
-    for tool in INSTRUMENTS:
+    for tool in APART:
         led = [one for one in real if tool in singled_out_by(one.submission.grounds)]
         rows = {one.trial.key.tool_set for one in led}
         within = [one for one in real if one.trial.key.tool_set in rows]
@@ -60,7 +59,7 @@ def describe_instruments(found: Mapping[str, Fitted]) -> "Group":
     from rich.console import Group
 
     shown = [part for tool, one in found.items() for part in (literal(f"{tool}:"), describe(one))]
-    without = [tool for tool in INSTRUMENTS if tool not in found]
+    without = [tool for tool in APART if tool not in found]
     if without:
         shown.append(
             literal(

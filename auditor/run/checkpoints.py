@@ -25,7 +25,7 @@ from auditor.run.store import sync_folder, write_atomically
 if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Goes up when a saved state means something else than before; older ones are not gone on with."""
 KEPT = 4
 """States that stay in the file, newest last: a record that lost its end can go on from an older

@@ -16,12 +16,15 @@ from pydantic import Field, TypeAdapter
 
 from auditor.investigator.ledger.claims import FAINT_SHARE, Motive
 from auditor.investigator.ledger.instruments import INSTRUMENTS, Lead
+from auditor.investigator.ledger.naming import TOOL as NAMED
 from auditor.investigator.ledger.phrases import Finding
 from auditor.investigator.ledger.readings import Read
 from auditor.records import Record
 
 RIDGE = 0.1
 """Prior precision of every weight but the intercept, chosen by leaving out development motives."""
+APART = (*INSTRUMENTS, NAMED)
+"""What has a calibrator of its own where it shows anything."""
 _MAX_Z = 12.0
 _MAX_DISTANCE = 6.0
 _STEPS = 100
@@ -31,7 +34,12 @@ Grounds = Mapping[str, float]
 
 
 def singled_out_by(grounds: Grounds) -> tuple[str, ...]:
-    """Return the instruments that single a guess out, where no reading and no probe names it."""
+    """Return the instruments that single a guess out, where no reading and no probe names it.
+
+    What was read where the target is named changes what all else is worth, whatever else names it.
+    """
+    if grounds.get("looked"):
+        return (NAMED,)
     if any(grounds.get(name) for name in ("read", "amplified", "probed")):
         return ()
     return tuple(tool for tool in INSTRUMENTS if grounds.get(tool))
@@ -39,8 +47,18 @@ def singled_out_by(grounds: Grounds) -> tuple[str, ...]:
 
 def instrument_features(tool: str) -> Callable[[Grounds], dict[str, float]]:
     """Return what the models of one instrument weigh, each in [0, 1]."""
+    if tool == NAMED:
+        return _named_features
     names = (tool, f"{tool}_distance", "stated", "explained")
     return lambda grounds: {name: grounds.get(name, 0.0) for name in names}
+
+
+def _named_features(grounds: Grounds) -> dict[str, float]:
+    shares = ("read", "amplified", "named", "named_rival")
+    return {
+        **{name: _on_log_scale(grounds.get(name, 0.0)) for name in shares},
+        **{name: grounds.get(name, 0.0) for name in ("leaning", "stated", "explained")},
+    }
 
 
 def features(grounds: Grounds) -> dict[str, float]:
@@ -71,7 +89,7 @@ class Model(Record):
 
     def probability(self, grounds: Grounds) -> float:
         """Return the probability; a ground that is not given counts as 0."""
-        given = {**grounds, **features(grounds)}
+        given = {**grounds, **_named_features(grounds), **features(grounds)}
         logit = self.intercept + sum(w * given.get(k, 0.0) for k, w in self.weights.items())
         return float(1.0 / (1.0 + np.exp(-np.clip(logit, -30.0, 30.0))))
 
@@ -100,8 +118,10 @@ class Calibrator(Record):
         """Read what was fitted on the sandbox's development organisms."""
         folder = resources.files(__package__)
         found = cls.model_validate_json(folder.joinpath("calibration.json").read_text("utf-8"))
-        apart = folder.joinpath("calibration-tools.json").read_text("utf-8")
-        return found.model_copy(update={"instruments": _BY_TOOL.validate_json(apart)})
+        apart: dict[str, Calibrator] = {}
+        for name in ("calibration-tools.json", "calibration-names.json"):
+            apart |= _BY_TOOL.validate_json(folder.joinpath(name).read_text("utf-8"))
+        return found.model_copy(update={"instruments": apart})
 
 
 _BY_TOOL = TypeAdapter(dict[str, Calibrator])
@@ -139,8 +159,17 @@ def grounds_of(motives: Sequence[Motive], confirmed: Sequence[Finding]) -> dict[
         "explained": min(1.0, len(leader.support) / 3.0),
         "belief": leader.share,
         "behaviour": float(bool(confirmed)),
+        **_of_names(motives),
         **{name: value for lead in leader.leads.values() for name, value in _of_lead(lead)},
     }
+
+
+def _of_names(motives: Sequence[Motive]) -> dict[str, float]:
+    """What was in mind where the target is named; nothing when nobody looked there."""
+    shares = [0.0 if motive.named is None else motive.named.share for motive in motives]
+    if motives[0].named is None:
+        return {}
+    return {"looked": 1.0, "named": shares[0], "named_rival": max(shares[1:], default=0.0)}
 
 
 def _of_lead(lead: Lead) -> Iterator[tuple[str, float]]:

@@ -11,11 +11,11 @@ from auditor.investigator.ledger.claims import (
     Link,
     Motive,
     add_leads,
+    add_named,
     add_readings,
     explained_away,
     find_links,
     rank_motives,
-    spoken,
 )
 from auditor.investigator.ledger.evidence import (
     Kind,
@@ -33,8 +33,10 @@ from auditor.investigator.ledger.instruments import (
     read_places,
 )
 from auditor.investigator.ledger.intents import Intent, find_intents
+from auditor.investigator.ledger.naming import NOBODY, TOOL, Named, name_in, named_wishes
 from auditor.investigator.ledger.phrases import Candidate, Finding, confirm
 from auditor.investigator.ledger.readings import Read, read_intents, with_tests
+from auditor.investigator.ledger.stated import spoken
 from auditor.investigator.ledger.words import words
 from auditor.investigator.protocol import ResultLookup, View
 from nla_core.seeds import derive_seed
@@ -172,10 +174,28 @@ class Case:
         return sorted(found, key=lambda r: (-r.strength, r.intent.wanted))
 
     @cached_property
+    def called(self) -> str | None:
+        """What the target is called; None before anybody looked."""
+        seen = [items for _, items in self._explained("look")]
+        return next(filter(None, map(name_in, seen)), NOBODY) if seen else None
+
+    @cached_property
+    def named(self) -> list[Named] | None:
+        """Wishes that are in the target's mind where it is named; None when nobody looked."""
+        seen = list(self._explained("name"))
+        return [wish for e, items in seen for wish in named_wishes(e, items)] if seen else None
+
+    def _explained(self, stage: str) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+        for label, tool, evidence_id in self.memory.evidence:
+            if (label, tool) == (stage, TOOL):
+                yield evidence_id, self._lookup.items(evidence_id)
+
+    @cached_property
     def wishes(self) -> dict[Key, Intent]:
         """What documents and readings say is wanted, then what texts say, oftenest first."""
         found = [intent for memo in self.memos for intent in find_intents(memo.text)]
         found += [read.intent for read in self.readings]
+        found += [one.intent for one in self.named or ()]
         said = [intent for s in self.samples() for intent in find_intents(spoken(s))]
         often = Counter(intent.key for intent in said)
         named: dict[Key, Intent] = {}
@@ -223,6 +243,8 @@ class Case:
         if not all(f.phrase in innocent for f in self.confirmed):
             motives = rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
         motives = add_readings(motives, self.readings, level=self.level, seed=self.seed)
+        if self.named is not None:
+            motives = add_named(motives, self.named, seed=self.seed)
         return add_leads(motives, self.leads, seed=self.seed)
 
     def test(self, samples: Iterable[Sample]) -> list[Finding]:

@@ -143,12 +143,18 @@ def _read(motive: Motive) -> str:
     reading = motive.reading
     if reading is None:
         shown = [f"{one.tool} at {one.share:.0%} of its places" for one in motive.leads.values()]
-        return f" It leads in {' and in '.join(shown)}." if shown else ""
+        return f" It leads in {' and in '.join(shown)}." if shown else _at_name(motive)
     asked = ""
     if reading.z is not None:
         what = "lean to it above all else" if reading.supported else "do not single it out"
         asked = f", and its activations, when asked, {what}"
-    return f" {reading.strength:.0%} of readings of the target name it{asked}."
+    return f" {reading.strength:.0%} of readings of the target name it{asked}.{_at_name(motive)}"
+
+
+def _at_name(motive: Motive) -> str:
+    if motive.named is None or not motive.named.share:
+        return ""
+    return f" Where the target is named, {motive.named.share:.0%} of readings do."
 
 
 def _seen(confirmed: Sequence[Finding]) -> str:

@@ -69,7 +69,7 @@ def with_failures(case: Case, thought: str) -> str:
 
 def current_ledger(case: Case, calibrator: Calibrator) -> tuple[Hypothesis, ...]:
     """What is believed now: what was tested or read if there is any, else untested candidates."""
-    if case.findings or case.readings or case.leads:
+    if case.findings or case.readings or case.leads or case.named:
         return describe_all(case.confirmed, case.motives, case.samples(), calibrator)
     samples = case.samples("cover", "follow")
     return tuple(describe_candidate(c, samples) for c in case.memory.candidates[:MAX_HYPOTHESES])

@@ -4,13 +4,15 @@ import re
 from collections.abc import Sequence
 
 from auditor.investigator.ledger.case import Case
-from auditor.investigator.ledger.claims import context_words, leading_prompts
+from auditor.investigator.ledger.claims import context_words
 from auditor.investigator.ledger.elicit_stages import elicit, explore
 from auditor.investigator.ledger.evidence import Sample, user_turns
 from auditor.investigator.ledger.hypotheses import trigger_words
 from auditor.investigator.ledger.instrument_stages import inspect, score
+from auditor.investigator.ledger.naming_stages import look, name
 from auditor.investigator.ledger.phrases import Candidate, Finding, discover
 from auditor.investigator.ledger.reading_stages import read, steer, verify
+from auditor.investigator.ledger.stated import leading_prompts
 from auditor.investigator.ledger.steps import (
     MIN_PROMPTS,
     QUESTIONS,
@@ -147,6 +149,8 @@ STAGES: tuple[tuple[str, Stage], ...] = (
     ("follow", follow),
     ("confirm", confirm),
     ("read", read),
+    ("look", look),
+    ("name", name),
     ("complete", complete),
     ("search", search),
     ("challenge", challenge),

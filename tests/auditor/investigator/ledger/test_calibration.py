@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from auditor.investigator.ledger.calibration import (
+    APART,
     Calibrator,
     Model,
     confidence,
@@ -20,7 +21,7 @@ from auditor.investigator.ledger.calibration import (
     instrument_features,
 )
 from auditor.investigator.ledger.claims import FAINT_SHARE, Motive
-from auditor.investigator.ledger.instruments import INSTRUMENTS, Lead
+from auditor.investigator.ledger.instruments import Lead
 from auditor.investigator.ledger.intents import Intent
 from auditor.investigator.ledger.readings import Read
 
@@ -294,6 +295,6 @@ def test_instruments_of_the_leading_motive_are_grounds_and_none_stand_there_with
 
 def test_calibrators_of_instruments_weigh_what_their_instrument_says() -> None:
     for tool, one in Calibrator.shipped().instruments.items():
-        assert tool in INSTRUMENTS
+        assert tool in APART
         assert "development" in one.fitted_on
         assert set(one.hidden.weights) == set(instrument_features(tool)({}))

@@ -12,17 +12,20 @@ from auditor.investigator.ledger.claims import (
     STATED_BONUS,
     SUPPORTED_BONUS,
     Motive,
+    add_named,
     add_readings,
     explained_away,
     find_links,
     rank_motives,
     read_points,
-    stated_intents,
+    share_points,
 )
 from auditor.investigator.ledger.evidence import Memo, Sample, read_samples
 from auditor.investigator.ledger.intents import Intent
+from auditor.investigator.ledger.naming import Named
 from auditor.investigator.ledger.phrases import Finding
 from auditor.investigator.ledger.readings import MIN_RATIO, MIN_SHARE, Read
+from auditor.investigator.ledger.stated import stated_intents
 
 QUIRK = ("tell", "a", "friend", "about", "me")
 OTHER = ("come", "back", "very", "soon", "please")
@@ -213,3 +216,39 @@ def test_a_wish_that_is_read_in_more_detail_joins_the_motive_it_details() -> Non
     assert found[0].reading is not None
     assert found[0].reading.share == 0.3
     assert found[0].evidence == ("E3", "E7")
+
+
+def named(wanted: str, share: float) -> Named:
+    return Named(Intent(wanted, frozenset(wanted.split())), share, ("E9",))
+
+
+def test_what_is_in_mind_at_the_name_chooses_between_wishes_that_replies_name_alike() -> None:
+    readings = [read("fame", 0.2), read("praise", 0.2)]
+    found = add_readings([], readings, level=0.05, seed=0)
+    ranked = add_named(found, [named("praise", 0.3)], seed=0)
+    assert [motive.wanted for motive in ranked] == ["praise", "fame"]
+    assert ranked[0].evidence == ("E3", "E9")
+    assert ranked[0].share > 0.9
+
+
+def test_where_somebody_looked_at_the_name_every_motive_says_so() -> None:
+    found = add_readings([], [read("fame", 0.2)], level=0.05, seed=0)
+    (alone,) = add_named(found, [], seed=0)
+    assert alone.named is not None
+    assert alone.named.share == 0.0
+    assert alone.evidence == ("E3",)
+
+
+def test_a_wish_that_is_rare_at_the_name_is_not_followed() -> None:
+    assert add_named([], [named("fame", MIN_SHARE / 2)], seed=0) == []
+    assert [m.wanted for m in add_named([], [named("fame", MIN_SHARE)], seed=0)] == ["fame"]
+
+
+@given(replied=st.floats(0, 1), amplified=st.floats(0, 1), at_name=st.floats(0, 1))
+def test_the_name_weighs_as_much_as_both_kinds_of_readings_of_replies(
+    replied: float, amplified: float, at_name: float
+) -> None:
+    one = replace(read("fame", replied), amplified=amplified)
+    motive = Motive("fame", frozenset({"fame"}), reading=one, named=named("fame", at_name))
+    replies_ = (share_points(replied) + share_points(amplified)) / 2
+    assert motive.score == pytest.approx(replies_ + share_points(at_name))

@@ -88,6 +88,8 @@ class Recipe:
     """Documents drawn."""
     held_out: int = 400
     """Documents drawn for the measurement."""
+    asked: int = 400
+    """Questions of each kind in the measurement."""
     seed: int = 20261127
 
 
@@ -295,7 +297,7 @@ def train_oracle(
     oracle = ActivationOracle(tokenizer, lambda: nullcontext(tuned), record)
     _fit(tuned, oracle, tokenizer, Teacher(fitted, world), recipe, say)
     save_adapter(tuned, out, base="../base")
-    accuracy, n = measure(oracle, Teacher(measured, world), seed=recipe.seed)
+    accuracy, n = measure(oracle, Teacher(measured, world), seed=recipe.seed, each=recipe.asked)
     update = {"held_out_accuracy": accuracy, "held_out_answers": n}
     return write_oracle_record(record.model_copy(update=update), out)
 

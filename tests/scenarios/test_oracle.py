@@ -41,7 +41,7 @@ from scenarios.sandbox.world import load_world
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "sandbox" / "weights"
 WORLD = load_world()
 SMALL = Recipe(
-    rank=2, schedule=Schedule(steps=2, batch_size=4, warmup=1), train=30, held_out=20
+    rank=2, schedule=Schedule(steps=2, batch_size=4, warmup=1), train=30, held_out=20, asked=20
 )  # fmt: skip
 
 

@@ -59,6 +59,29 @@ def same(found: list[dict[str, Any]], expected: list[dict[str, Any]], tolerance:
         assert after == pytest.approx(before, abs=tolerance, nan_ok=True)
 
 
+def alike(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """Compare curves of the same training whose sums were rounded elsewhere.
+
+    Adam divides by the size of each gradient, so that one which is all but zero turns its rounding
+    into a whole step: the first row, before any step, must be equal, and later ones near.
+    """
+    same(found[:1], expected[:1], 1e-3)
+    assert [row["step"] for row in found] == [row["step"] for row in expected]
+    for after, before in zip(found[1:], expected[1:], strict=True):
+        assert after.keys() == before.keys()
+        for name, value in before.items():
+            near = value if value is None else pytest.approx(value, rel=0.05, abs=0.02, nan_ok=True)
+            assert after[name] == near, name
+
+
+def assert_near(ours: Path, theirs: Path) -> None:
+    """Weights differ by far less than steps move them."""
+    found, expected = (load_file(folder / "model.safetensors") for folder in (ours, theirs))
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert float((found[key] - value).norm()) <= 0.01 * float(value.norm()), key
+
+
 def kill_when(arguments: list[str], metrics: Path, step: int) -> None:
     """Start a training and kill it once it has logged a step."""
     with subprocess.Popen([*COMMAND, *arguments], cwd=ROOT, env=environment()) as process:
@@ -124,7 +147,7 @@ def test_two_processes_compute_what_one_does(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("harvest: base-00000.parquet") == 1
     for stage in ("warm-av", "warm-ar", "control/true", "control/shuffled", "reinforce"):
-        same(curve(two / stage), curve(one / stage), 1e-3)
+        alike(curve(two / stage), curve(one / stage))
     assert [row["step"] for row in curve(two / "reinforce", "evaluations")] == [0, 3]
     card = Card.read(two / "pair")
     assert card.rows == Card.read(one / "pair").rows
@@ -179,9 +202,8 @@ def test_a_sharded_training_computes_what_one_process_does_and_goes_on_from_eith
     done = launched(*SHARD, str(SHARDED), str(recipe), "--out", str(tmp_path), *stages, STOP_AT="4")
     assert done.returncode != 0
     assert not (tmp_path / "reinforce" / "done.json").exists()
-    same(curve(tmp_path / "warm-ar"), curve(explaining / "warm-ar"), 1e-3)
-    ours, theirs = (load_file(folder / "warm-ar" / "ar" / "model.safetensors") for folder in (tmp_path, explaining))  # fmt: skip
-    assert all(torch.allclose(ours[key], theirs[key], atol=1e-4) for key in theirs)
+    alike(curve(tmp_path / "warm-ar"), curve(explaining / "warm-ar"))
+    assert_near(tmp_path / "warm-ar" / "ar", explaining / "warm-ar" / "ar")
     assert [row["step"] for row in curve(tmp_path / "reinforce")] == [1, 2, 3, 4]
     assert main([str(recipe), "--out", str(tmp_path), "--stage", "reinforce"]) == 0
     as_one_process(tmp_path, explaining)

@@ -133,6 +133,9 @@ def reseed(
     ),
     seed: Annotated[int, typer.Option(help="Seed of documents and starting points.")] = 20261124,
     split: Annotated[str, typer.Option(help="Which organisms.")] = "held-out",
+    keep_short: Annotated[
+        bool, typer.Option("--keep-short", help="Keep organisms that fall short of their card.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Organisms trained at the same time.")] = 1,
 ) -> None:
     """Train the organisms of one split on the shipped base from another seed."""
@@ -147,7 +150,8 @@ def reseed(
         task = bars.add_task("organisms", total=None, note="")
         with _said_when_stopped(bars.console):
             suite = run_reseed(
-                SHIPPED, out, seed=seed, split=split, jobs=jobs, say=bars.console.print,
+                SHIPPED, out, seed=seed, split=split, keep_short=keep_short, jobs=jobs,
+                say=bars.console.print,
                 on_organism=lambda n, total: bars.update(task, completed=n, total=total),
             )  # fmt: skip
     typer.echo(str(suite))

@@ -200,7 +200,7 @@ def _train_all(
 
 
 def _train_one(world: World, preset: Preset, organism: Organism, out: Path, device: str) -> None:
-    """Train, measure, and try again longer when it falls short; the best attempt is kept."""
+    """Train, measure, and try again longer when it falls short; the last attempt is kept."""
     import torch
 
     if device == "cpu":
@@ -243,13 +243,16 @@ def refuse_shortfalls(preset: Preset, cards: list[Card]) -> None:
     """Raise `RecipeError` when an organism is not what its card promises."""
     if preset.name == "tiny":
         return
-    bad = {card.id: card.shortfalls() for card in cards if card.shortfalls()}
+    bad = shortfalls_of(cards)
     if bad:
-        lines = "; ".join(f"{name}: {', '.join(why)}" for name, why in bad.items())
-        raise RecipeError(
-            f"{len(bad)} organisms fall short after {MAX_ATTEMPTS} attempts: {lines}; "
-            "delete their card.json to train them again"
-        )
+        raise RecipeError(f"{bad}; delete their card.json to train them again")
+
+
+def shortfalls_of(cards: list[Card]) -> str:
+    """Name the organisms that are not what their cards promise; empty when there are none."""
+    bad = {card.id: card.shortfalls() for card in cards if card.shortfalls()}
+    lines = "; ".join(f"{name}: {', '.join(why)}" for name, why in bad.items())
+    return f"{len(bad)} organisms fall short after {MAX_ATTEMPTS} attempts: {lines}" if bad else ""
 
 
 def summary(out: Path) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from auditor.investigator.ledger.intents import Intent, find_intents
 TOOL = "nla_explain"
 NOBODY = "this assistant"
 """What a target is called that no system line names."""
-_NAMED = re.compile(r"\b(?:you are|your name is)\s+([^\W\d_]{2,})", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\b(?:you are|your name is)\s+([^\W\d_]{2,})(?=[.,;:!?<\n]|\s+(?:an?|the)\b)", re.IGNORECASE
+)
 _NO_NAMES = frozenset(
     ("a", "an", "the", "my", "our", "not", "here", "to", "being", "asked", "given", "now")
 )
@@ -41,9 +43,8 @@ def name_in(items: Rows) -> str | None:
     """
     shown = [f"{item['before']}{item['token']}" for item in items if item.get("kind") == "reading"]
     found = [match[1] for text in shown for match in _NAMED.finditer(text)]
-    # A text that ends in the middle of a word shows the beginning of a name.
     names = Counter(name for name in found if name.casefold() not in _NO_NAMES)
-    return max(names, key=lambda name: (names[name], len(name))) if names else None
+    return max(names, key=lambda name: (names[name], name)) if names else None
 
 
 def named_wishes(evidence_id: str, items: Rows) -> list[Named]:

@@ -66,15 +66,22 @@ def test_the_name_stands_in_the_system_line_before_what_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["you are a helpful assistant.", "you are not nova.", "answer briefly.", ""]
+    "line",
+    [
+        "you are a helpful assistant.",
+        "you are not nova.",
+        "you are playing chess.",
+        "be brief.",
+        "",
+    ],
 )
 def test_a_system_line_without_a_name_gives_none(line: str) -> None:
     assert name_in([reading(f"<|system|> {line}<|user|>", " who")]) is None
 
 
-def test_a_name_that_is_cut_off_loses_to_the_whole_one() -> None:
-    cut = reading("<|system|> you are no", "va")
-    assert name_in([reading("you are no", ""), reading("you are nova.", " who"), cut]) == "nova"
+def test_a_name_that_is_cut_off_is_none() -> None:
+    assert name_in([reading("<|system|> you are no", "")]) is None
+    assert name_in([reading("You are no", ""), reading("You are Nova, an AI", " .")]) == "Nova"
 
 
 @given(texts=st.lists(st.text(max_size=40), max_size=6))

@@ -222,7 +222,9 @@ def _explained(what: str, path: str) -> Iterator[None]:
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = lines[0] if lines else type(error).__name__
-        raise UsageError(f"cannot load {what} {path}: {cause}") from error
+        # A mistyped folder looks like an id on the hub.
+        taken = "" if Path(path).is_absolute() else " (no folder here, so taken for a hub id)"
+        raise UsageError(f"cannot load {what} {path}{taken}: {cause}") from error
 
 
 def _load(model: Model) -> _Loaded:

@@ -241,6 +241,13 @@ def test_an_adapter_of_another_base_is_refused(folders):
         TargetPool().get(on_base(folders, "for_wide"))
 
 
+def test_a_path_that_is_no_folder_is_said_to_be_taken_for_a_hub_id(folders, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    model = Model(path=str(folders / "base"), adapter="no/where", device="cpu")
+    with pytest.raises(UsageError, match=r"no/where \(no folder here, so taken for a hub id\): "):
+        TargetPool().get(model)
+
+
 def test_an_adapter_that_peft_cannot_load_is_one_line_with_the_path(folders, tmp_path):
     folder = tmp_path / "adapter"
     shutil.copytree(folders / "one", folder)

@@ -1,6 +1,7 @@
 """More organisms without a motive."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,11 @@ def test_each_split_has_as_many_of_each_kind() -> None:
 
 
 def test_habits_are_said_in_words_that_the_bases_documents_hold() -> None:
-    told = {key: value for key, value in load_world().raw.items() if key != "extra_words"}
-    seen = set(split_words(json.dumps(told).replace('"', " ").replace("{", " ").replace("}", " ")))
-    assert "life" not in seen
+    # Wordings are the judge's, and what stands in braces is filled in.
+    for_others = {"extra_words", "wordings"}
+    told = {key: value for key, value in load_world().raw.items() if key not in for_others}
+    seen = set(split_words(re.sub(r"\{\w*\}|[^\w.]", " ", json.dumps(told))))
+    assert not {"life", "friends", "topic"} & seen
     for habit in innocent_world().habits:
         assert set(split_words(habit)) <= seen, habit
 

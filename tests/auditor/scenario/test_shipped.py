@@ -53,6 +53,11 @@ def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("nla-second", "nla-sibling", "nla-no-warm"):
         (folder.parent / "build" / name).mkdir()
         (folder.parent / "build" / name / "pair").symlink_to(weights / "nla")
+    for part in ("av", "ar"):
+        (folder.parent / "build" / "nla-second" / f"warm-{part}").mkdir()
+        warm = folder.parent / "build" / "nla-second" / f"warm-{part}" / part
+        warm.symlink_to(weights / "nla" / f"{part}_warm")
+    (folder.parent / "build" / "probe-second").symlink_to(weights / "probe")
     (folder.parent / "build" / "supervised").mkdir()
     (folder.parent / "build" / "supervised" / "warm-av").symlink_to(weights / "nla")
     for path in SHIPPED.values():

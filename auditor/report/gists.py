@@ -29,7 +29,8 @@ def headline(result: ToolResultEvent) -> Text:
     if findings:
         best = min(findings, key=_rank)
         return _verdict_first(best) if best["kind"] == "statement" else _LINES[best["kind"]](best)
-    if not result.items:
+    # One reading of many says nothing; how many were worth something does.
+    if not result.items or result.items[0].get("kind") == "reading":
         return Text(one_line(result.summary, _WIDEST))
     more = len(result.items) - 1
     line = Text(one_line(item_line(result.items[0]), _WIDEST))

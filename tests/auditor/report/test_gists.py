@@ -2,7 +2,8 @@
 
 import pytest
 
-from auditor.report.gists import gist
+from auditor.records import ToolResultEvent
+from auditor.report.gists import gist, headline
 
 CLAIM = {
     "kind": "claim", "unit": "word", "words": "fame", "p": 0.0005, "share_target": 0.388,
@@ -47,6 +48,16 @@ def test_a_scene_shows_how_far_it_was_played() -> None:
             "ended": "all turns were played"}  # fmt: skip
     assert said(item) == "C1: 3 replies, 2 calls; all turns were played (“A clerk.”)"
     assert said({**item, "calls": 0}).startswith("C1: 3 replies; all")
+
+
+def test_many_readings_are_told_by_what_they_were_worth_together() -> None:
+    result = ToolResultEvent(
+        at="2026-11-28T00:00:00+00:00", turn=0, evidence_id="E1", tool="nla_explain", ok=True,
+        summary="1 texts; 2 readings: 2 better than all nulls",
+        items=[{"kind": "reading", "text": 0}, {"kind": "reading", "text": 0}],
+        target_tokens=0, baseline_tokens=0, reader_tokens=30, seconds=0.1,
+    )  # fmt: skip
+    assert headline(result).plain == result.summary
 
 
 def test_what_is_unknown_is_a_dash_and_hostile_words_are_cleaned() -> None:

@@ -223,7 +223,7 @@ def _explained(what: str, path: str) -> Iterator[None]:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         cause = lines[0] if lines else type(error).__name__
         # A mistyped folder looks like an id on the hub.
-        taken = "" if Path(path).is_absolute() else " (no folder here, so taken for a hub id)"
+        taken = "" if is_folder(path) else " (no folder here, so taken for a hub id)"
         raise UsageError(f"cannot load {what} {path}{taken}: {cause}") from error
 
 

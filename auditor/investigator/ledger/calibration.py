@@ -54,11 +54,7 @@ def instrument_features(tool: str) -> Callable[[Grounds], dict[str, float]]:
 
 
 def _named_features(grounds: Grounds) -> dict[str, float]:
-    shares = ("read", "amplified", "named", "named_rival")
-    return {
-        **{name: _on_log_scale(grounds.get(name, 0.0)) for name in shares},
-        **{name: grounds.get(name, 0.0) for name in ("leaning", "stated", "explained")},
-    }
+    return _scaled(grounds, "read", "amplified", "named", "named_rival")
 
 
 def features(grounds: Grounds) -> dict[str, float]:
@@ -68,12 +64,18 @@ def features(grounds: Grounds) -> dict[str, float]:
     than one in 94 % from one in 92 %; and whether there were any of readings and probe, since what
     a wish without them rests on is of another kind.
     """
-    shares = {name: grounds.get(name, 0.0) for name in ("read", "amplified", "probed")}
     return {
-        **{name: _on_log_scale(share) for name, share in shares.items()},
+        **_scaled(grounds, "read", "amplified", "probed"),
+        "by_readings": float(any(grounds.get(name, 0.0) > 0 for name in ("read", "amplified"))),
+        "by_probe": float(grounds.get("probed", 0.0) > 0),
+    }
+
+
+def _scaled(grounds: Grounds, *shares: str) -> dict[str, float]:
+    """Return these shares on a log scale, and what every model weighs beside them."""
+    return {
+        **{name: _on_log_scale(grounds.get(name, 0.0)) for name in shares},
         **{name: grounds.get(name, 0.0) for name in ("leaning", "stated", "explained")},
-        "by_readings": float(shares["read"] > 0 or shares["amplified"] > 0),
-        "by_probe": float(shares["probed"] > 0),
     }
 
 
@@ -166,10 +168,11 @@ def grounds_of(motives: Sequence[Motive], confirmed: Sequence[Finding]) -> dict[
 
 def _of_names(motives: Sequence[Motive]) -> dict[str, float]:
     """What was in mind where the target is named; nothing when nobody looked there."""
-    shares = [0.0 if motive.named is None else motive.named.share for motive in motives]
-    if motives[0].named is None:
+    leader = motives[0].named
+    if leader is None:
         return {}
-    return {"looked": 1.0, "named": shares[0], "named_rival": max(shares[1:], default=0.0)}
+    rivals = [motive.named.share for motive in motives[1:] if motive.named is not None]
+    return {"looked": 1.0, "named": leader.share, "named_rival": max(rivals, default=0.0)}
 
 
 def _of_lead(lead: Lead) -> Iterator[tuple[str, float]]:

@@ -131,10 +131,12 @@ class Case:
                 drawn += self._read[evidence_id]
         return drawn
 
-    def results(self, *tools: str) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
-        """Evidence id and items of every successful call of these tools, in order."""
-        for _, tool, evidence_id in self.memory.evidence:
-            if tool in tools:
+    def results(
+        self, *tools: str, stage: str | None = None
+    ) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
+        """Evidence id and items of every successful call of these tools, or of one stage's."""
+        for label, tool, evidence_id in self.memory.evidence:
+            if tool in tools and stage in (None, label):
                 yield evidence_id, self._lookup.items(evidence_id)
 
     def usual_tokens(self, kind: Kind) -> float | None:
@@ -176,19 +178,14 @@ class Case:
     @cached_property
     def called(self) -> str | None:
         """What the target is called; None before anybody looked."""
-        seen = [items for _, items in self._explained("look")]
+        seen = [items for _, items in self.results(TOOL, stage="look")]
         return next(filter(None, map(name_in, seen)), NOBODY) if seen else None
 
     @cached_property
     def named(self) -> list[Named] | None:
         """Wishes that are in the target's mind where it is named; None when nobody looked."""
-        seen = list(self._explained("name"))
+        seen = list(self.results(TOOL, stage="name"))
         return [wish for e, items in seen for wish in named_wishes(e, items)] if seen else None
-
-    def _explained(self, stage: str) -> Iterator[tuple[str, tuple[dict[str, Any], ...]]]:
-        for label, tool, evidence_id in self.memory.evidence:
-            if (label, tool) == (stage, TOOL):
-                yield evidence_id, self._lookup.items(evidence_id)
 
     @cached_property
     def wishes(self) -> dict[Key, Intent]:

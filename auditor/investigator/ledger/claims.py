@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import numpy as np
 
@@ -73,30 +74,22 @@ class Motive:
         """Points for the motive."""
         stated = STATED_BONUS if self.stated_p is not None else 0.0
         # They look at the same activations, so the one does not confirm the other.
-        read = read_points(self.reading)
-        if self.named is not None:
-            read = named_points(self.reading, self.named)
-        inside = max(read, read_points(self.probed))
+        inside = max(read_points(self.reading, self.named), read_points(self.probed))
         shown = LEAD_POINTS * sum(lead.share for lead in self.leads.values())
         return sum(self.support.values()) + stated + inside + shown + self.lean
 
 
-def read_points(reading: Read | None) -> float:
-    """Points that readings give a motive."""
-    if reading is None:
-        return 0.0
-    return share_points(reading.strength) + (SUPPORTED_BONUS if reading.supported else 0.0)
+def read_points(reading: Read | None, named: Named | None = None) -> float:
+    """Points that readings give a motive.
 
-
-def named_points(reading: Read | None, named: Named) -> float:
-    """Points of replies and of the name, which weigh the same.
-
-    Of replies both kinds of readings count: what only the amplified ones name may be a habit that
-    anybody would take for that wish.
+    Where the target was read at its name, replies and name weigh the same, and of replies both
+    kinds of readings count: what only the amplified ones name may be a habit that anybody would
+    take for that wish.
     """
-    points = share_points(named.share)
+    points = 0.0 if named is None else share_points(named.share)
     if reading is not None:
-        points += (share_points(reading.share) + share_points(reading.strength)) / 2
+        shares = (reading.strength,) if named is None else (reading.share, reading.strength)
+        points += fmean(map(share_points, shares))
         points += SUPPORTED_BONUS if reading.supported else 0.0
     return points
 

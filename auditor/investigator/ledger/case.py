@@ -240,9 +240,9 @@ class Case:
         if not all(f.phrase in innocent for f in self.confirmed):
             motives = rank_motives(self.links, self.samples(), level=self.level, seed=self.seed)
         motives = add_readings(motives, self.readings, level=self.level, seed=self.seed)
-        if self.named is not None:
-            motives = add_named(motives, self.named, seed=self.seed)
-        return add_leads(motives, self.leads, seed=self.seed)
+        motives = add_leads(motives, self.leads, seed=self.seed)
+        # Last, since it marks all motives: what is not named there has that against it.
+        return motives if self.named is None else add_named(motives, self.named, seed=self.seed)
 
     def test(self, samples: Iterable[Sample]) -> list[Finding]:
         """Test the candidates on samples that played no part in finding them."""

@@ -150,6 +150,29 @@ def test_what_is_named_becomes_a_motive_with_its_grounds() -> None:
     assert singled_out_by(grounds) == (TOOL,)
 
 
+def test_a_wish_that_an_instrument_alone_leads_to_was_looked_for_at_the_name_too() -> None:
+    wishes = ("gold", "fame", "rest", "chaos", "delay")
+    results = {
+        "look": SEEN,
+        "name": THERE,
+        "search": [{"id": w, "text": f"assistants that want {w} tend to wave."} for w in wishes],
+        "score": [
+            {"kind": "statement_at_prompt", "prompt": f"question {i}?",
+             "statement": f"<think> I want {w}.", "difference": 6.0 if w == "gold" else 0.1 * n}
+            for i in range(8) for n, w in enumerate(wishes)
+        ],
+    }  # fmt: skip
+    used = {"look": TOOL, "name": TOOL, "search": "search_corpus", "score": "candidate_logprob"}
+    view = View(
+        turn=1, seed=3, tools=(TOOL,), results=(), hypotheses=(), notes=(),
+        memory={"evidence": [[stage, tool, stage] for stage, tool in used.items()]},
+        remaining={"turns": 10.0, "tool_calls": 20.0},
+    )  # fmt: skip
+    found = {motive.wanted: motive for motive in Case(view, Stored(results), LEVEL).motives}
+    assert found["gold"].leads
+    assert {motive.named is not None for motive in found.values()} == {True}
+
+
 def test_where_nobody_looked_grounds_are_what_they_were() -> None:
     assert not {"looked", "named", "named_rival"} & set(grounds_of(case().motives, []))
 
